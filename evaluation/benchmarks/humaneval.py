@@ -1,0 +1,22 @@
+"""HumanEval (Chen et al. 2021, arXiv 2107.03374): complete a function from its signature and docstring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evaluation.benchmarks.task import Task
+
+
+def parse(benchmark: str, rows: list[dict[str, Any]]) -> list[Task]:
+    """Rows of HumanEval, or of HumanEval+, whose `test` holds the original tests, not the added inputs."""
+    return [
+        Task(
+            benchmark=benchmark,
+            task_id=row["task_id"],
+            prompt=row["prompt"],
+            entry_point=row["entry_point"],
+            canonical_solution=row["canonical_solution"],
+            test=f"{row['test']}\ncheck({row['entry_point']})\n",
+        )
+        for row in rows
+    ]

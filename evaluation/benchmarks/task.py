@@ -1,0 +1,35 @@
+"""What every benchmark is reduced to: a task that can be prompted, scored and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BenchmarkText:
+    """The texts of one task that must not occur in training data."""
+
+    benchmark: str
+    task: str
+    prompt: str
+    solution: str
+    tests: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: `prompt + canonical_solution`, then `test`, run in one namespace without an exception."""
+
+    benchmark: str
+    task_id: str
+    prompt: str
+    entry_point: str  # "" where the benchmark names none
+    canonical_solution: str
+    test: str  # source that raises on a wrong answer, its call included
+    statement: str = ""  # the problem as published, where `prompt` is a format we chose around it
+
+    def text(self) -> BenchmarkText:
+        """The task as decontamination wants it."""
+        return BenchmarkText(
+            self.benchmark, self.task_id, self.statement or self.prompt, self.canonical_solution, self.test
+        )

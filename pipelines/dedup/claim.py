@@ -1,0 +1,199 @@
+"""The claim: which documents of a shard duplicate an earlier one. Shards are claimed one after another.
+
+Reading order is the whole semantics. A document whose key is owned by a lower ordinal is a duplicate of the
+lowest such owner; otherwise it is kept and owns its keys. The index is asked once per shard, the shard is
+decided in row order against the answers and a table of its own keys, and what it adds goes to the index in
+one batch.
+
+*A retry gives the same table*, even if part of the first attempt's keys, or later shards, are already in the
+index: owners from this batch on are treated as absent and found again here, and an owner from before it is
+never displaced, because the lowest owner wins. (With `chain`, a dropped document's keys go to an earlier
+root; the first document with such a key meets the root it would choose anyway.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import numba as nb
+import numpy as np
+import pyarrow as pa
+
+from pipelines.dedup.config import DedupConfig
+from pipelines.dedup.index import Index
+from pipelines.dedup.keys import DocumentKeys
+from pipelines.kernels.minhash import estimate_jaccard
+from pipelines.kernels.owner_table import find_slot, frozen
+from pipelines.schema import ordinal
+
+REASONS = ["exact_duplicate", "near_duplicate"]
+CLAIM = pa.schema(
+    [
+        ("row", pa.int32()),
+        ("reason", pa.dictionary(pa.int8(), pa.string())),  # of REASONS; null = kept
+        ("dup_of", pa.int64()),  # ordinal of the document it duplicates, -1 = kept
+        ("jaccard", pa.float32()),  # estimated similarity to it, 1 for an exact duplicate, NaN = kept
+    ]
+)
+
+
+def claim_shard(shard: int, rows: np.ndarray, keys: DocumentKeys, index: Index, cfg: DedupConfig) -> pa.Table:
+    """Verdicts (schema CLAIM) of a shard's documents `rows` int32[k], ascending; kept ones enter the index.
+
+    All earlier shards must have been claimed. A large shard may be claimed in several calls, in row order.
+    Raises UserError when the index is full and PartitionLost when a part of it is gone; call again after the
+    remedy.
+    """
+    if len(rows) != len(keys) or (np.diff(rows) <= 0).any():
+        raise ValueError(f"shard {shard}: claim needs one key set for each of its ascending rows")
+    if not len(rows):
+        return CLAIM.empty_table()
+    own = _ordinals(shard, rows)
+    exact, long = np.ascontiguousarray(keys.exact[:, 0]), ~keys.short
+
+    # Owners from before this batch. What is there of this batch or later is left of an earlier attempt.
+    exact_owner, found = index.lookup(exact, keys.bands[long].reshape(-1))
+    band_owner = np.full(keys.bands.shape, -1, np.int64)
+    band_owner[long] = found.reshape(-1, keys.bands.shape[1])
+    exact_owner[exact_owner >= own[0]] = -1
+    band_owner[band_owner >= own[0]] = -1
+
+    # From here on a document is an index into `ordinals`, which ascend: owners in the index, then this batch.
+    near = np.unique(band_owner[band_owner >= 0])
+    before = np.union1d(near, exact_owner[exact_owner >= 0])
+    ordinals = np.concatenate([before, own])
+    signatures = np.zeros((len(ordinals), keys.signature.shape[1]), np.uint8)
+    signatures[np.searchsorted(before, near)] = index.signatures(near, signatures.shape[1])
+    signatures[len(before) :] = keys.signature
+    exact_first = np.where(exact_owner < 0, -1, np.searchsorted(before, exact_owner))
+    band_first = np.where(band_owner < 0, -1, np.searchsorted(before, band_owner))
+
+    chosen, is_exact = _decide(
+        frozen(exact, np.uint64),
+        frozen(keys.bands, np.uint64),
+        frozen(keys.short, np.bool_),
+        exact_first,
+        band_first,
+        signatures,
+        len(before),
+        cfg.link == "chain",
+        _least_agreement(cfg),
+    )
+    kept = chosen < 0
+    dup_of = np.where(kept, -1, ordinals[chosen])
+    _insert(index, keys, own, exact, kept, np.where(kept, own, dup_of), band_first < 0, cfg)
+
+    jaccard = estimate_jaccard(signatures[chosen], keys.signature)
+    jaccard[is_exact] = 1
+    jaccard[kept] = np.nan
+    reason = pa.DictionaryArray.from_arrays(
+        pa.array(np.where(is_exact, 0, 1).astype(np.int8), mask=kept), pa.array(REASONS)
+    )
+    return pa.table([pa.array(rows, pa.int32()), reason, pa.array(dup_of), pa.array(jaccard)], schema=CLAIM)
+
+
+def rebuild(
+    index: Index,
+    shards: Iterable[tuple[int, np.ndarray, DocumentKeys]],
+    cfg: DedupConfig,
+    *,
+    only: Collection[int] | None = None,
+) -> None:
+    """Fill an empty index, or the empty partitions `only`, with (shard, rows, keys) of what was claimed.
+
+    `link: direct` needs the kept documents, in any order. `link: chain` needs all documents that were
+    claimed, in the order of the claim, as dropped ones own keys there too. The checksums then equal those of
+    the lost partitions.
+    """
+    for shard, rows, keys in shards:
+        if cfg.link == "chain":
+            claim_shard(shard, rows, keys, index, cfg)
+        elif len(rows):
+            own = _ordinals(shard, rows)
+            free = np.ones(keys.bands.shape, np.bool_)
+            exact = np.ascontiguousarray(keys.exact[:, 0])
+            _insert(index, keys, own, exact, np.ones(len(rows), np.bool_), own, free, cfg, only)
+
+
+def _ordinals(shard: int, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(ordinal(shard, rows.astype(np.int64)))
+
+
+def _insert(
+    index: Index,
+    keys: DocumentKeys,
+    own: np.ndarray,
+    exact: np.ndarray,
+    kept: np.ndarray,
+    owner: np.ndarray,
+    free: np.ndarray,
+    cfg: DedupConfig,
+    only: Collection[int] | None = None,
+) -> None:
+    """Kept documents own their keys. With `chain` a dropped one's free band keys go to its root.
+
+    Its exact key does not: an exact duplicate is byte for byte its `dup_of`, and its copies share its bands.
+    """
+    signed = kept & ~keys.short
+    owning = ~keys.short if cfg.link == "chain" else signed
+    which = free & owning[:, None]
+    index.insert(
+        exact[kept],
+        own[kept],
+        keys.bands[which],
+        np.broadcast_to(owner[:, None], which.shape)[which],
+        own[signed],
+        keys.signature[signed],
+        only,
+    )
+
+
+def _least_agreement(cfg: DedupConfig) -> int:
+    """Signature bytes that agree at the threshold: `estimate_jaccard` the other way round."""
+    return int(np.ceil((cfg.threshold * 255 + 1) / 256 * cfg.bins)) if cfg.threshold else 0
+
+
+@nb.njit(nogil=True, cache=True)
+def _decide(exact, bands, short, exact_first, band_first, signatures, before, chain, least):
+    """Decide each document in row order: (chosen int64[n], is_exact bool[n]).
+
+    `exact_first`, `band_first`: the document that owns the key in the index, or -1; owners among the batch
+    itself are filled into `band_first`. Document i of the batch has number `before + i`. chosen: the lowest
+    owner, -1 = kept.
+    """
+    count, width = bands.shape
+    exact_slots = np.zeros((2 * count + 1, 2), np.uint64)
+    band_slots = np.zeros((2 * count * width + 1, 2), np.uint64)
+    chosen = np.full(count, -1, np.int64)
+    is_exact = np.zeros(count, np.bool_)
+    for i in range(count):
+        same = exact_first[i]
+        if same < 0:
+            same = np.int64(exact_slots[find_slot(exact_slots, exact[i]), 1]) - 1
+        lowest = same
+        if not short[i]:
+            for j in range(width):
+                other = band_first[i, j]
+                if other < 0:
+                    other = np.int64(band_slots[find_slot(band_slots, bands[i, j]), 1]) - 1
+                    band_first[i, j] = other
+                if other >= 0 and (lowest < 0 or other < lowest):
+                    agree = 0
+                    if least:
+                        for b in range(signatures.shape[1]):
+                            agree += signatures[other, b] == signatures[before + i, b]
+                    if agree >= least:
+                        lowest = other
+        chosen[i] = lowest
+        is_exact[i] = lowest >= 0 and lowest == same
+        if lowest < 0:
+            at = find_slot(exact_slots, exact[i])
+            exact_slots[at, 0] = exact[i]
+            exact_slots[at, 1] = before + i + 1
+        if not short[i] and (lowest < 0 or chain):
+            for j in range(width):
+                if band_first[i, j] < 0:
+                    at = find_slot(band_slots, bands[i, j])
+                    band_slots[at, 0] = bands[i, j]
+                    band_slots[at, 1] = (before + i if lowest < 0 else lowest) + 1
+    return chosen, is_exact

@@ -1,0 +1,209 @@
+"""The near-duplicate index: partitions, in this process or as Ray actors, behind one batch interface.
+
+A key belongs to partition `key mod S`. A call sends each partition its part of the batch, all at once, so a
+shard costs a fixed number of rounds (look up, signatures, insert) of at most S calls each, whatever its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipelines.dedup.config import DedupConfig
+from pipelines.dedup.partition import Partition, hash_ordinals
+from snowcoder.base import UserError
+
+
+class PartitionLost(Exception):
+    """A partition's process is gone, and its part of the index with it. `rebuild` restores it."""
+
+    def __init__(self, number: int, name: str) -> None:
+        super().__init__(number, name)
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"partition {self.args[0]} of the near-duplicate index ({self.args[1]}) is gone; rebuild it"
+
+
+class Partitions(Protocol):
+    """Where the partitions live."""
+
+    def __len__(self) -> int: ...
+
+    def call(self, method: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
+        """Call `method` of each partition named, with its own arguments, at the same time."""
+        ...
+
+
+class LocalPartitions:
+    """Partitions in this process, for one-process runs and tests."""
+
+    def __init__(self, cfg: DedupConfig) -> None:
+        self._partitions = [Partition(number, cfg) for number in range(cfg.partitions)]
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    def call(self, method: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
+        return {
+            number: getattr(self._partitions[number], method)(*args) for number, args in arguments.items()
+        }
+
+    def replace(self, number: int, cfg: DedupConfig) -> None:
+        """An empty partition in place of this one."""
+        self._partitions[number] = Partition(number, cfg)
+
+
+class RayPartitions:
+    """Named Ray actors, looked up by name, so that any task can reach them. Pickles to names only.
+
+    The creator's object must live as long as the index: Ray ends a named actor with its last original handle.
+    """
+
+    def __init__(self, name_prefix: str, count: int) -> None:
+        self._names = [f"{name_prefix}-{number}" for number in range(count)]
+        self._handles: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __reduce__(self) -> tuple:
+        return RayPartitions, (self._names[0].rpartition("-")[0], len(self._names))
+
+    def call(self, method: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
+        """As `Partitions.call`; raises PartitionLost where an actor has died."""
+        refs = {
+            number: getattr(self._handle(number), method).remote(*args) for number, args in arguments.items()
+        }
+        return {number: self._answer(number, ref) for number, ref in refs.items()}
+
+    def replace(self, number: int, cfg: DedupConfig) -> None:
+        """An empty actor under the name of the lost one."""
+        import ray
+
+        actor = ray.remote(Partition).options(
+            name=self._names[number],
+            num_cpus=0,  # it answers in microseconds; a core of its own would idle
+            memory=cfg.partition_bytes,
+            max_restarts=0,  # a restarted actor would be empty, and let duplicates pass
+            scheduling_strategy="SPREAD",
+        )
+        self._handles[number] = actor.remote(number, cfg)
+
+    def _handle(self, number: int) -> Any:
+        import ray
+
+        if number not in self._handles:
+            try:
+                self._handles[number] = ray.get_actor(self._names[number])
+            except ValueError as missing:
+                raise PartitionLost(number, self._names[number]) from missing
+        return self._handles[number]
+
+    def _answer(self, number: int, ref: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(ref)
+        except ray.exceptions.ActorDiedError as died:
+            self._handles.pop(number)  # the name may have a new bearer by the next call
+            raise PartitionLost(number, self._names[number]) from died
+        except ray.exceptions.RayTaskError as failed:
+            if isinstance(failed.cause, UserError):
+                raise failed.cause from None  # one line, without the actor's traceback
+            raise
+
+
+def create_partitions(cfg: DedupConfig, name_prefix: str) -> RayPartitions:
+    """Start the actors `name_prefix-0` ... and wait until all hold their memory. Keep the returned object.
+
+    Call it once the cluster has its nodes: actors are placed where there is memory now.
+    """
+    partitions = RayPartitions(name_prefix, cfg.partitions)
+    for number in range(cfg.partitions):
+        partitions.replace(number, cfg)
+    partitions.call("stats", dict.fromkeys(range(cfg.partitions), ()))
+    return partitions
+
+
+class Index:
+    """Batches of keys to partitions and back. Holds no state of its own."""
+
+    def __init__(self, partitions: Partitions) -> None:
+        self.partitions = partitions
+
+    def lookup(self, exact: np.ndarray, bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Owners int64 of exact keys uint64[n] and band keys uint64[m], -1 where free. One round."""
+        exact_parts, band_parts = self._split(exact), self._split(bands)
+        answers = self.partitions.call(
+            "lookup",
+            {
+                number: (exact[exact_parts[number]], bands[band_parts[number]])
+                for number in range(len(self.partitions))
+                if len(exact_parts[number]) or len(band_parts[number])
+            },
+        )
+        exact_owners, band_owners = np.empty(len(exact), np.int64), np.empty(len(bands), np.int64)
+        for number, (of_exact, of_bands) in answers.items():
+            exact_owners[exact_parts[number]] = of_exact
+            band_owners[band_parts[number]] = of_bands
+        return exact_owners, band_owners
+
+    def signatures(self, ordinals: np.ndarray, width: int) -> np.ndarray:
+        """Signatures uint8[n, width] of kept documents. One round."""
+        parts = self._split(hash_ordinals(ordinals))
+        found = np.empty((len(ordinals), width), np.uint8)
+        arguments = {number: (ordinals[part],) for number, part in enumerate(parts) if len(part)}
+        for number, rows in self.partitions.call("signatures", arguments).items():
+            found[parts[number]] = rows
+        return found
+
+    def insert(
+        self,
+        exact: np.ndarray,
+        exact_owners: np.ndarray,
+        bands: np.ndarray,
+        band_owners: np.ndarray,
+        ordinals: np.ndarray,
+        signatures: np.ndarray,
+        only: Collection[int] | None = None,
+    ) -> None:
+        """Give keys to owners and store the signatures of `ordinals`; idempotent. One round.
+
+        `only`: partitions to send to, the others being known to have it already.
+        """
+        exact_parts, band_parts = self._split(exact), self._split(bands)
+        signature_parts = self._split(hash_ordinals(ordinals))
+        arguments = {}
+        for number in range(len(self.partitions)) if only is None else only:
+            e, b, s = exact_parts[number], band_parts[number], signature_parts[number]
+            if len(e) or len(b) or len(s):
+                arguments[number] = (
+                    exact[e],
+                    exact_owners[e],
+                    bands[b],
+                    band_owners[b],
+                    ordinals[s],
+                    signatures[s],
+                )
+        self.partitions.call("insert", arguments)
+
+    def checksums(self) -> list[int]:
+        """One 64-bit checksum per partition, independent of the order of insertion."""
+        return self._all("checksum")
+
+    def stats(self) -> list[dict[str, int]]:
+        return self._all("stats")
+
+    def _all(self, method: str) -> list[Any]:
+        answers = self.partitions.call(method, dict.fromkeys(range(len(self.partitions)), ()))
+        return [answers[number] for number in range(len(self.partitions))]
+
+    def _split(self, keys: np.ndarray) -> list[np.ndarray]:
+        """Indices of the keys of each partition."""
+        count = len(self.partitions)
+        owner = (keys % np.uint64(count)).astype(np.uint16)
+        order = np.argsort(owner, kind="stable")  # a radix sort on 16 bits
+        return np.split(order, np.searchsorted(owner[order], np.arange(1, count)))

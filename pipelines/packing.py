@@ -1,0 +1,117 @@
+"""From a shard's documents to its packed sequences, and where a phase's documents come from.
+
+Three suppliers of documents, one way to pack them: the raw source (general), the tee of selected documents
+(continued and its control), the accepted outputs of the request ledger (enhanced).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.curation import Curation, kept_documents
+from pipelines.ledger import Ledger, Stage
+from pipelines.schema import Shard
+from pipelines.sequences.config import SequencesConfig
+from pipelines.sequences.group import training_documents
+from pipelines.sequences.pack import PACKING_VERSION, pack, to_table
+from pipelines.sequences.tokenizer import load_tokenizer
+
+
+class Documents(Protocol):
+    """Where a phase's documents come from. `stage` is what they depend on; its key goes into the packing's key."""
+
+    @property
+    def stage(self) -> Stage: ...
+
+    def of(self, shard: Shard) -> Iterator[pa.Table]:
+        """The shard's documents in row order, as tables with `repo`, `lang` and `text`."""
+        ...
+
+
+@dataclass(frozen=True)
+class KeptDocuments:
+    """Phase 1: every document that the curation kept."""
+
+    curation: Curation
+
+    @property
+    def stage(self) -> Stage:
+        return self.curation.claim_stage
+
+    def of(self, shard: Shard) -> Iterator[pa.Table]:
+        return kept_documents(shard, self.curation)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """All that decides a phase's sequences, given its documents."""
+
+    phase: str
+    documents: Documents
+    sequences: SequencesConfig
+    tokenizer: str  # directory
+    seed: int
+    ledger_root: str
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.ledger_root)
+
+    @cached_property
+    def stage(self) -> Stage:
+        config = {
+            "seq_len": self.sequences.seq_len,
+            "group": self.sequences.group,
+            "tokenizer": load_tokenizer(self.tokenizer).fingerprint,
+            "seed": self.seed,
+        }
+        return Stage(f"sequences:{self.phase}", PACKING_VERSION, config, self.documents.stage)
+
+    def identity(self, shard: Shard) -> str:
+        return shard.prefix or shard.identity()
+
+    def count(self, shard: Shard) -> int | None:
+        """The recorded number of sequences; None when the shard was never packed under this key."""
+        meta = self.ledger.meta(self.stage, shard.shard, self.identity(shard))
+        return None if meta is None else meta["sequences"]
+
+
+def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
+    """The shard's sequences in this epoch's order; its count is committed before anybody sees them.
+
+    Packing concatenates, so the number of sequences is the same in every epoch: only the order inside changes.
+    """
+    tokenizer = load_tokenizer(packing.tokenizer)
+    ids: list[np.ndarray] = []
+    parts = []
+    for table in packing.documents.of(shard):
+        parts.append(table.select(["repo", "lang"]))
+        ids += tokenizer.encode(table["text"].to_pylist())
+    documents = pa.concat_tables(parts) if parts else pa.table({"repo": pa.array([], pa.string()), "lang": []})
+    groups = training_documents(documents, [packing.seed, epoch, shard.shard])
+    separator, end = np.array([tokenizer.file], np.int32), np.array([tokenizer.end], np.int32)
+    joined = []
+    for group in groups:
+        pieces = []
+        for file in group.tolist():
+            pieces += [ids[file], separator]
+        pieces[-1] = end
+        joined.append(np.concatenate(pieces))
+    rows, text_tokens, boundaries = pack(joined, packing.sequences.seq_len, pad=tokenizer.end)
+    if packing.count(shard) is None:
+        packing.ledger.commit(
+            packing.stage,
+            shard.shard,
+            pa.table({"sequences": [len(rows)], "tokens": [int(text_tokens.sum())]}),
+            packing.identity(shard),
+            sequences=len(rows),
+            tokens=int(text_tokens.sum()),
+            documents=len(ids),
+        )
+    return to_table(rows, text_tokens, boundaries, epoch=epoch, shard=shard.shard)

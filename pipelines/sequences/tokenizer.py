@@ -1,0 +1,102 @@
+"""The tokenizer: byte-level BPE trained on a sample of the stream, and batched encoding of documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import mmh3
+import numpy as np
+import pyarrow as pa
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from pipelines.ledger import write_atomically
+from snowcoder.base import UserError
+
+END = "<|endoftext|>"  # after every training document
+FILE = "<|file_sep|>"  # between the files of one training document
+SPECIAL = (END, FILE, "<|repo_name|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|pad|>")
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, out: Path) -> Path:
+    """Train byte-level BPE on `texts` and write a Hugging Face tokenizer directory.
+
+    Digits are split one by one and white space runs stay whole, as is usual for code; no text is lost or changed
+    by encoding and decoding.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[AddedToken(token, special=True) for token in SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=64,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    # A vocabulary smaller than asked for (tiny corpora) would leave embedding rows that nothing ever trains;
+    # the model takes its size from what was really learnt.
+    return save_tokenizer(tokenizer, out)
+
+
+def save_tokenizer(tokenizer: Tokenizer, out: Path) -> Path:
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "bos_token": END,
+        "pad_token": "<|pad|>",
+        "clean_up_tokenization_spaces": False,
+        "add_bos_token": False,
+    }
+    write_atomically(out / "tokenizer_config.json", json.dumps(config, indent=1).encode())
+    write_atomically(out / "tokenizer.json", tokenizer.to_str(pretty=False).encode())
+    return out
+
+
+class CodeTokenizer:
+    """A Hugging Face `tokenizer.json` with the two separators that packing needs."""
+
+    def __init__(self, directory: str | Path):
+        path = Path(directory) / "tokenizer.json"
+        if not path.exists():
+            raise UserError(f"{path}: no tokenizer there; set tokenizer.path to a directory with a tokenizer.json")
+        raw = path.read_bytes()
+        self.fingerprint = f"{mmh3.hash128(raw, signed=False):032x}"
+        self.tokenizer = Tokenizer.from_str(raw.decode())
+        self.vocab_size = self.tokenizer.get_vocab_size()
+        self.end = self._special(END, path)
+        file = self.tokenizer.token_to_id(FILE)
+        self.file = self.end if file is None else file
+
+    def _special(self, token: str, path: Path) -> int:
+        found = self.tokenizer.token_to_id(token)
+        if found is None:
+            raise UserError(f"{path}: has no token {token}, which ends a document; use another tokenizer")
+        return found
+
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        """Token ids (int32) of each text, without separators. One Rust call for all."""
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+
+@lru_cache(maxsize=2)
+def load_tokenizer(directory: str) -> CodeTokenizer:
+    """A worker process opens a tokenizer once, however many shards it packs."""
+    return CodeTokenizer(directory)
+
+
+def sample(tables: Iterable[pa.Table], limit: int) -> Iterator[tuple[str, str]]:
+    """(language, text) of document tables until `limit` characters have been given."""
+    given = 0
+    for table in tables:
+        for lang, text in zip(table["lang"].to_pylist(), table["text"].to_pylist(), strict=True):
+            given += len(text)
+            yield lang, text
+            if given >= limit:
+                return

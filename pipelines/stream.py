@@ -1,0 +1,293 @@
+"""The streams: the only file that builds them.
+
+An order's entries travel as small descriptor rows, one block each, so that one entry is one task in every
+operator and Ray neither merges nor splits them:
+
+    entries -> [judge]* -> [claim] -> [score]* -> [pack]* -> [deal] -> blocks for the ranks      (* in parallel)
+
+Text is opened inside a task and ends there; between the operators go keys, marks and, at the end, token rows.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.curation import Curation, claim, is_claimed, judge, rehash
+from pipelines.dedup.claim import rebuild
+from pipelines.dedup.index import Index, LocalPartitions, create_partitions
+from pipelines.dedup.keys import DocumentKeys
+from pipelines.manifest import Manifest
+from pipelines.packing import Packing, pack_shard
+from pipelines.schema import Shard, sequence_schema
+from pipelines.sequences.deal import Dealer, Dealing
+from pipelines.sequences.order import Order, Seek, seek
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from pipelines.scoring import Scoring
+
+MiB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an operator asks of Ray. Memory is declared, so that Ray admits no more tasks than fit."""
+
+    judge_memory: int = 512 * MiB
+    claim_memory: int = 256 * MiB
+    score_actors: int = 1
+    score_cpus: float = 1
+    score_gpus: float = 0
+    score_memory: int = 1024 * MiB
+    pack_memory: int = 512 * MiB
+    deal_memory: int = 256 * MiB
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One phase's stream: which shards in which order, through which operators."""
+
+    shards: tuple[Shard, ...]  # by shard number, with their prefixes; those that the order names
+    order: Order
+    curation: Curation | None  # None: the documents need no judging (synthetic chunks)
+    scoring: Scoring | None
+    packing: Packing
+    resources: Resources
+
+    def shard(self, number: int) -> Shard:
+        return self.shards[number]
+
+
+def in_order(manifest: Manifest) -> tuple[Shard, ...]:
+    """The manifest's shards, each with the chain hash of the order up to it."""
+    return tuple(replace(shard, prefix=manifest.prefix(i + 1)) for i, shard in enumerate(manifest.shards))
+
+
+def training_stream(plan: Plan, dealing: Dealing, position: int, stop: int) -> Dataset:
+    """Rows of `sequence_schema` in deal order, from global batch `position` up to `stop`."""
+    import ray.data
+
+    packing = plan.packing
+    found = seek(
+        plan.order,
+        packing.sequences.interleave,
+        position,
+        dealing.global_batch,
+        lambda number: packing.count(plan.shard(number)),
+    )
+    every = plan.order.entries()
+    dataset = _entries([(n, *every[n]) for n in found.entries], plan.shards)
+    dataset = judged(dataset, plan.curation, plan.shards, plan.resources)
+    if plan.scoring:
+        dataset = scored(dataset, plan.scoring, plan.resources)
+    dataset = dataset.map_batches(
+        _Pack(packing),
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=1,
+        memory=plan.resources.pack_memory,
+    )
+    dataset = dataset.map_batches(
+        _Deal,
+        fn_constructor_args=(dealing, found, stop),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=1),
+        num_cpus=0,
+        memory=plan.resources.deal_memory,
+    )
+    return dataset.repartition(target_num_rows_per_block=dealing.block_rows, strict=True)
+
+
+def verdict_stream(
+    shards: tuple[Shard, ...], curation: Curation, scoring: Scoring | None, resources: Resources
+) -> Iterator[dict[str, Any]]:
+    """Judge (and score) shards in order without training on them. Yields {"shard"} as each is committed."""
+    dataset = _entries([(i, 0, shard.shard) for i, shard in enumerate(shards)], shards)
+    dataset = judged(dataset, curation, shards, resources)
+    if scoring:
+        dataset = scored(dataset, scoring, resources)
+    dataset.context.execution_options.preserve_order = True
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from batch.select(["shard"]).to_pylist()
+
+
+def judged(dataset: Dataset, curation: Curation | None, shards: tuple[Shard, ...], resources: Resources) -> Dataset:
+    """[judge] in parallel, then [claim] alone and in order. Never fused: a claim that waits would hold a CPU."""
+    import ray.data
+
+    if curation is None:
+        return dataset
+    dataset = dataset.map_batches(
+        _Judge(curation),
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=1,
+        memory=resources.judge_memory,
+    )
+    return dataset.map_batches(
+        _Claim,
+        fn_constructor_args=(curation, shards),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=1),
+        num_cpus=0,
+        memory=resources.claim_memory,
+    )
+
+
+def scored(dataset: Dataset, scoring: Scoring, resources: Resources) -> Dataset:
+    import ray.data
+
+    return dataset.map_batches(
+        _Score,
+        fn_constructor_args=(scoring,),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=resources.score_actors),
+        num_cpus=resources.score_cpus,
+        num_gpus=resources.score_gpus,
+        memory=resources.score_memory,
+    )
+
+
+def _entries(entries: list[tuple[int, int, int]], shards: tuple[Shard, ...]) -> Dataset:
+    """(entry, epoch, shard) rows with their shard's description; one row per block."""
+    import ray.data
+
+    by_number = {shard.shard: shard for shard in shards}
+    rows = [
+        {"entry": entry, "epoch": epoch, "shard": number, "descriptor": by_number[number].to_json()}
+        for entry, epoch, number in entries
+    ]
+    return ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
+
+
+class _Judge:
+    """One shard a row; adds the column `keys` (Arrow IPC of rows and keys), null when nothing is left to claim."""
+
+    def __init__(self, curation: Curation):
+        self.curation = curation
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        found = [judge(shard, self.curation) for shard in _shards(batch)]
+        cells = [None if one is None else _ipc(one[1].to_table().append_column("row", pa.array(one[0]))) for one in found]
+        return batch.append_column("keys", pa.array(cells, pa.large_binary()))
+
+
+class _Claim:
+    """Alone and in shard order. Its index is built when the first undecided shard comes, and lost with its process;
+    a new process builds it again from the verdicts of the shards before."""
+
+    def __init__(self, curation: Curation, shards: tuple[Shard, ...]):
+        self.curation, self.shards = curation, shards
+        self.index: Index | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        for shard, cell in zip(_shards(batch), batch["keys"], strict=True):
+            if cell.is_valid and not is_claimed(shard, self.curation):
+                if self.index is None:
+                    self.index = self._index_before(shard)
+                table = _from_ipc(cell)
+                claim(shard, table["row"].to_numpy(), DocumentKeys.from_table(table), self.index, self.curation)
+        return batch.drop_columns(["keys"])
+
+    def _index_before(self, shard: Shard) -> Index:
+        dedup = self.curation.dedup
+        # One partition needs no process of its own. Actors end with this one, so that nobody meets a stale index.
+        one = dedup.partitions == 1
+        index = Index(LocalPartitions(dedup) if one else create_partitions(dedup, f"index-{uuid.uuid4().hex[:8]}"))
+        earlier = [s for s in self.shards if s.shard < shard.shard]
+        rebuild(index, _rehash_all(earlier, self.curation), dedup)
+        return index
+
+
+def _rehash_all(shards: list[Shard], curation: Curation) -> Iterator[tuple[int, np.ndarray, DocumentKeys]]:
+    """Keys of kept documents of many shards, in order, computed by tasks with a bounded number under way."""
+    import ray
+
+    @ray.remote(num_cpus=1)
+    def task(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys]:
+        return rehash(shard, curation)
+
+    shared = ray.put(curation)
+    waiting: list[tuple[int, Any]] = []
+    for shard in shards:
+        waiting.append((shard.shard, task.remote(shard, shared)))
+        if len(waiting) >= 8:
+            number, reference = waiting.pop(0)
+            yield number, *ray.get(reference)
+    for number, reference in waiting:
+        yield number, *ray.get(reference)
+
+
+class _Score:
+    """Scores, and where thresholds are set selects and tees; the model is loaded once per actor."""
+
+    def __init__(self, scoring: Scoring):
+        self.scoring = scoring
+        self.scorer: Any = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        for shard in _shards(batch):
+            self.scorer = self.scoring.run(shard, self.scorer)
+        return batch
+
+
+class _Pack:
+    def __init__(self, packing: Packing):
+        self.packing = packing
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        tables = []
+        for entry, epoch, shard in zip(
+            batch["entry"].to_pylist(), batch["epoch"].to_pylist(), _shards(batch), strict=True
+        ):
+            table = pack_shard(shard, epoch, self.packing)
+            tables.append((entry, table))
+        return _mark(tables, self.packing.sequences.seq_len)
+
+
+def _mark(tables: list[tuple[int, pa.Table]], seq_len: int) -> pa.Table:
+    """One row per entry whose cell holds all its sequences: also an entry without any keeps its place in the order."""
+    cells = [_ipc(table) for _, table in tables]
+    return pa.table(
+        {"entry": pa.array([entry for entry, _ in tables], pa.int64()), "rows": pa.array(cells, pa.large_binary())}
+    )
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _from_ipc(cell: pa.Scalar) -> pa.Table:
+    with pa.ipc.open_stream(cell.as_buffer()) as reader:
+        return reader.read_all()
+
+
+class _Deal:
+    """Alone and in order: interleaves the entries and gives out dealt groups of rows."""
+
+    def __init__(self, dealing: Dealing, found: Seek, stop: int):
+        self.dealer = Dealer(dealing, found, stop)
+        self.empty = sequence_schema(dealing.seq_len).empty_table()
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        groups = [self.empty]
+        for entry, cell in zip(batch["entry"].to_pylist(), batch["rows"], strict=True):
+            groups += self.dealer.push(entry, _from_ipc(cell))
+        return pa.concat_tables(groups)
+
+
+def _shards(batch: pa.Table) -> list[Shard]:
+    return [Shard.from_json(text) for text in batch["descriptor"].to_pylist()]

@@ -1,0 +1,156 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from snowcoder.base import UserError
+
+_EPILOG = "Example:  snowcoder {}"
+
+
+def _example(text: str) -> dict[str, str]:
+    return {"epilog": _EPILOG.format(text)}
+
+
+cli = typer.Typer(
+    name="snowcoder",
+    help="Arctic-SnowCoder as one stream: raw code to a trained and evaluated code model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+annotator = typer.Typer(help="The quality annotator: train it, score with it.", no_args_is_help=True)
+cli.add_typer(annotator, name="annotator")
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="Recipe (YAML); conf/ has those that come along.")]
+Out = Annotated[Path, typer.Option("--out", help="Run directory; the same one again continues the run.")]
+Set = Annotated[
+    list[str], typer.Option("--set", help="Override one setting: key.path=value. May be given often.", metavar="K=V")
+]
+Phase = Literal["general", "continued", "enhanced"]
+DEMO = Path("conf/demo.yaml")
+
+
+@cli.command(**_example("demo --out runs/demo"))
+def demo(
+    out: Out = Path("runs/demo"),
+    config: ConfigFile = DEMO,
+    set_: Set = [],  # noqa: B006 - typer copies it
+) -> None:
+    """All three phases, evaluation and report, small, on this machine; about ten minutes on two cores."""
+    run = _run(config, out, set_)
+    from snowcoder.demo import demo as play
+
+    play(run)
+
+
+@cli.command(**_example("run general --config conf/demo.yaml --out runs/mine --set general.tokens=200000"))
+def run(
+    phase: Annotated[Phase, typer.Argument(help="Which phase; each starts from the model of the one before.")],
+    config: ConfigFile,
+    out: Out = Path("runs/run"),
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Run one phase. As a job: ray job submit --working-dir . -- snowcoder run general --config conf/demo.yaml"""
+    getattr(_run(config, out, set_), phase)()
+
+
+@cli.command(**_example("curate --config conf/demo.yaml --out runs/mine --write kept/"))
+def curate(
+    config: ConfigFile,
+    out: Out = Path("runs/run"),
+    write: Annotated[Path | None, typer.Option(help="Also write the kept documents here, one Parquet a shard.")] = None,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Judge every document and record the verdicts; trains nothing. Shows the funnel."""
+    current = _run(config, out, set_)
+    current.curate()
+    from snowcoder.inspect import print_funnel, write_kept
+
+    if write:
+        write_kept(current, write)
+    print_funnel(current.root)
+
+
+@annotator.command("train", **_example("annotator train --config conf/demo.yaml --out runs/mine"))
+def annotator_train(config: ConfigFile, out: Out = Path("runs/run"), set_: Set = []) -> None:  # noqa: B006
+    """Train the annotator's head on good code against random kept documents; prints the held-out ROC-AUC."""
+    _run(config, out, set_).train_annotator()
+
+
+@annotator.command("score", **_example("annotator score --config conf/demo.yaml --out runs/mine"))
+def annotator_score(config: ConfigFile, out: Out = Path("runs/run"), set_: Set = []) -> None:  # noqa: B006
+    """Score the kept documents and set each language's threshold for the token budget of phase 2."""
+    _run(config, out, set_).score()
+
+
+@cli.command(**_example("evaluate --config conf/demo.yaml --model runs/demo/model/enhanced --out runs/mine"))
+def evaluate(
+    config: ConfigFile,
+    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model.")],
+    out: Out = Path("runs/run"),
+    name: Annotated[str, typer.Option(help="Name of the result: OUT/eval/NAME.json.")] = "model",
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Evaluate a model on the benchmarks of the recipe; prints passed/total, pass@1 and bits per byte."""
+    _run(config, out, set_).evaluate(name, model)
+
+
+@cli.command(**_example("report runs/demo"))
+def report(run_dir: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Write RUN_DIR/report.html from what the run recorded."""
+    from snowcoder.report import write_report
+
+    typer.echo(str(write_report(_existing(run_dir))))
+
+
+@cli.command(**_example("inspect runs/demo --reason near_duplicate --limit 3"))
+def inspect(
+    run_dir: Annotated[Path, typer.Argument(help="A run directory.")],
+    reason: Annotated[str, typer.Option(help="Why they were rejected; empty lists the reasons.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Documents to show.")] = 5,
+) -> None:
+    """Show rejected documents with the evidence against them."""
+    from snowcoder.inspect import print_rejected
+
+    print_rejected(_existing(run_dir), reason, limit)
+
+
+@cli.command(**_example("plan --config conf/arctic_snowcoder_1b.yaml"))
+def plan(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
+    """What would run where: memory, disk, time, bottleneck, and where each figure comes from. Starts nothing."""
+    from snowcoder.config import load_config
+    from snowcoder.planning import print_plan
+
+    print_plan(load_config(config, set_))
+
+
+def _run(config: Path, out: Path, overrides: list[str]):  # noqa: ANN202 - snowcoder.run.Run, imported late
+    from snowcoder.config import load_config
+    from snowcoder.run import Run
+
+    return Run(load_config(config, overrides), out)
+
+
+def _existing(run_dir: Path) -> Path:
+    if not (run_dir / "config.yaml").exists():
+        raise UserError(f"{run_dir}: not a run directory (no config.yaml); give the --out of a run")
+    return run_dir
+
+
+def app() -> None:
+    """Entry point: errors that a user can mend are one line and exit code 2."""
+    try:
+        cli()
+    except UserError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,309 @@
+"""One HTML file that shows a run: a pure function of the run directory, readable offline and without scripts.
+
+Every part copes with a run that has not come that far. All text of documents and models is hostile: it is escaped
+by the template, its control and direction characters are spelled out, and the page forbids scripts and requests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.ledger import Ledger, write_atomically
+from snowcoder import evaluation_table, plots
+from snowcoder.funnel import Count, Funnel, Languages, funnel, total
+from snowcoder.plots import Curve, short
+
+PHASES = ("general", "continued", "control", "enhanced")
+PANELS = (("general",), ("continued", "control"), ("enhanced",))
+"""Phases drawn into one chart: the control exists to be compared with."""
+
+STAGE_TITLES = {"rules": "Rules", "decontaminate": "Decontamination", "claim": "Duplicates"}
+SAMPLES_PER_REASON = 2
+SAMPLES = 24
+EXCERPT = 1200  # characters
+LANGUAGES = 24  # in the table; the rest are summed
+
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
+
+
+def write_report(run_dir: str | Path) -> Path:
+    """Write RUN/report.html and return its path. UserError when it cannot be written."""
+    path = Path(run_dir) / "report.html"
+    write_atomically(path, render_report(run_dir).encode())
+    return path
+
+
+def render_report(run_dir: str | Path) -> str:
+    """The page as text. The same run directory gives the same page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("snowcoder"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": "{:,.0f}".format,
+        "size": human_bytes,
+        "short": short,
+        "time": human_time,
+    }
+    return environment.get_template("report.html.j2").render(_context(Run(Path(run_dir))))
+
+
+def visible(text: str) -> str:
+    """Control, direction and zero-width characters and lone surrogates as \\uXXXX, so that nothing is disguised."""
+    text = _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass
+class Run:
+    """The files of a run directory. What is damaged is left out and named in `problems`."""
+
+    root: Path
+    problems: list[str] = field(default_factory=list)
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        path = self.root / name
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_bytes())
+        except ValueError as error:
+            self.problems.append(f"{name}: not JSON ({error})")
+            return None
+        if not isinstance(content, dict):
+            self.problems.append(f"{name}: not a mapping")
+            return None
+        return content
+
+    def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """Objects of a JSON-lines file. A killed process leaves half a line; more than one is said."""
+        path = self.root / name
+        if not path.exists():
+            return
+        bad = 0
+        with open(path, "rb") as file:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    record = None
+                if isinstance(record, dict):
+                    yield record
+                elif line.strip():
+                    bad += 1
+        if bad:
+            self.problems.append(f"{name}: {bad} unreadable lines are left out")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is said of one training phase. `seconds` is the time in steps that count, without start-up and lost ones."""
+
+    curve: Curve
+    steps: int
+    tokens: float
+    seconds: float
+    loss: float  # mean over the last 2 % of the steps
+    tokens_per_second: float
+    data_wait_share: float  # of all time in steps
+
+    @property
+    def name(self) -> str:
+        return self.curve.name
+
+
+def _context(run: Run) -> dict[str, Any]:
+    counts = funnel(run.root)
+    phases = {name: phase for name in PHASES if (phase := _phase(run, name))}
+    evaluations = {name: found for name in PHASES if (found := run.json(f"eval/{name}.json"))}
+    panels = [tuple(phases[name].curve for name in names if name in phases) for names in PANELS]
+    selection, synthesis = run.json("selection.json"), run.json("synthesis/summary.json")
+    annotator = run.json("annotator/metrics.json")
+    config = run.root / "config.yaml"
+    evaluation = evaluation_table.build(evaluations)
+    return {
+        "name": run.root.resolve().name,
+        "phases": phases,
+        "phase_names": PHASES,
+        "funnel": _funnel(counts) if counts.shards else None,
+        "violations": [str(violation) for violation in counts.violations[:20]],
+        "violation_count": len(counts.violations),
+        "annotator": annotator,
+        "selection": selection,
+        "synthesis": synthesis,
+        "scores": _scores(selection) if selection else [],
+        "panels": [" and ".join(curve.name for curve in panel) for panel in panels if panel],
+        "loss_charts": [plots.loss_chart(panel) for panel in panels if panel],
+        "speed_charts": [plots.throughput_chart(panel) for panel in panels if panel],
+        "rejected": _rejected_samples(run),
+        "synthetic": [
+            _sample(record) for _, record in zip(range(6), run.lines("samples/synthetic.jsonl"), strict=False)
+        ],
+        "evaluation": evaluation,
+        "config": config.read_text(errors="replace") if config.exists() else "",
+        "ledger": Ledger(run.root / "ledger").current(),
+        "hashes": list(_hashes(run.root)),
+        "problems": run.problems,
+    }
+
+
+def _phase(run: Run, name: str) -> Phase | None:
+    """A step repeated after a restart counts once, as it was done last."""
+    columns = ("tokens", "loss", "lr", "tokens_per_second", "data_wait_share")
+    steps: dict[int, list[float]] = {}
+    for record in run.lines(f"train/{name}/metrics.jsonl"):
+        try:
+            steps[int(record["step"])] = [float(record.get(column, "nan")) for column in columns]
+        except (KeyError, TypeError, ValueError):
+            run.problems.append(f"train/{name}/metrics.jsonl: a line without step, or with words for numbers")
+    if not steps:
+        return None
+    values = np.array([steps[step] for step in sorted(steps)]).T
+    curve = Curve(name, *values)
+    seconds = np.nan_to_num(np.diff(curve.tokens, prepend=0.0) / curve.tokens_per_second)
+    tail = curve.loss[-max(1, len(steps) // 50) :]
+    return Phase(
+        curve=curve,
+        steps=len(steps),
+        tokens=float(curve.tokens[-1]),
+        seconds=float(seconds.sum()),
+        loss=float(np.nanmean(tail)) if np.isfinite(tail).any() else float("nan"),
+        tokens_per_second=float(curve.tokens[-1] / seconds.sum()) if seconds.sum() else float("nan"),
+        data_wait_share=float(np.nan_to_num(curve.data_wait_share) @ seconds / seconds.sum())
+        if seconds.sum()
+        else 0.0,
+    )
+
+
+def _funnel(counts: Funnel) -> dict[str, Any]:
+    """Rows for the template: what is left after each stage, why the rest went, and all of it by language."""
+    read, left = total(counts.read), total(counts.read)
+    levels = [{"title": "Read", "left": read, "gone": Count(), "share": 1.0, "seconds": None}]
+    for stage in counts.stages:
+        gone = total(counts.rejected_by(stage))
+        left = Count(left.documents - gone.documents, left.bytes - gone.bytes)
+        share = left.bytes / read.bytes if read.bytes else 0.0
+        seconds = counts.seconds.get(stage)
+        levels.append(
+            {"title": STAGE_TITLES[stage], "left": left, "gone": gone, "share": share, "seconds": seconds}
+        )
+    reasons = counts.reasons()
+    most = max((count.documents for _, _, count in reasons), default=1)
+    return {
+        "read": read,
+        "kept": total(counts.kept),
+        "pending": total(counts.pending),
+        "shards": counts.shards,
+        "seconds": sum(counts.seconds.values()),
+        "levels": levels,
+        "reasons": [
+            {"stage": STAGE_TITLES[stage], "reason": reason, "count": count, "width": count.documents / most}
+            for stage, reason, count in reasons
+        ],
+        "languages": _language_rows(counts),
+    }
+
+
+def _language_rows(counts: Funnel) -> list[dict[str, Any]]:
+    names = counts.languages
+    groups = [(name or "unknown", [name]) for name in names[:LANGUAGES]]
+    if names[LANGUAGES:]:
+        groups.append((f"{len(names) - LANGUAGES} others", names[LANGUAGES:]))
+
+    def summed(languages: Languages, group: list[str]) -> Count:
+        return total({name: languages[name] for name in group if name in languages})
+
+    return [
+        {"name": title, "read": summed(counts.read, group), "kept": summed(counts.kept, group)}
+        for title, group in groups
+    ]
+
+
+def _scores(selection: dict[str, Any]) -> list[dict[str, Any]]:
+    """A chart a language, most tokens first."""
+    languages = selection.get("languages", {})
+    rows = []
+    for name in sorted(languages, key=lambda name: -languages[name]["tokens"]):
+        chosen = languages[name]
+        edges, tokens = (np.asarray(chosen["histogram"][part], np.float64) for part in ("edges", "tokens"))
+        rows.append(
+            {
+                "name": name or "unknown",
+                "threshold": chosen["threshold"],
+                "tokens": chosen["tokens"],
+                "kept": chosen["kept_tokens"],
+                "chart": plots.score_chart(name, edges, tokens, chosen["threshold"]),
+            }
+        )
+    return rows
+
+
+def _rejected_samples(run: Run) -> list[dict[str, Any]]:
+    """A few documents for every reason, in the order in which the reasons come."""
+    taken: dict[str, int] = {}
+    samples = []
+    for record in run.lines("samples/rejected.jsonl"):
+        reason = str(record.get("reason", ""))
+        taken[reason] = taken.get(reason, 0) + 1
+        if taken[reason] <= SAMPLES_PER_REASON and len(samples) < SAMPLES:
+            samples.append(_sample(record))
+    return samples
+
+
+def _sample(record: dict[str, Any]) -> dict[str, Any]:
+    """Fields as short text; `evidence` as (name, value) pairs."""
+    evidence = record.pop("evidence", None)
+    pairs = evidence.items() if isinstance(evidence, dict) else [("evidence", evidence)] if evidence else []
+    sample: dict[str, Any] = {name: _excerpt(value) for name, value in record.items()}
+    sample["evidence"] = [(str(name), _excerpt(value)) for name, value in pairs if value is not None]
+    return sample
+
+
+def _excerpt(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}\n… {len(text) - EXCERPT:,} more characters"
+
+
+def _hashes(root: Path) -> Iterator[tuple[str, str]]:
+    """(file, sha256) of the small files that say what was run and what came of it."""
+    patterns = ("config.yaml", "manifest.jsonl", "ledger/stages.json", "selection.json")
+    patterns += ("annotator/*.json", "synthesis/summary.json", "train/*/summary.json", "eval/*.json")
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern)):
+            with open(path, "rb") as file:
+                yield path.relative_to(root).as_posix(), file_digest(file, "sha256").hexdigest()
+
+
+def human_bytes(value: float) -> str:
+    """1234567 -> "1.23 MB"."""
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size * 0.9995:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} B"
+
+
+def human_time(seconds: float) -> str:
+    """5025 -> "1 h 24 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

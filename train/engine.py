@@ -1,0 +1,162 @@
+"""DeepSpeed behind a typed configuration, and one optimizer step over one global batch."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from train.config import TrainConfig
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORED = -100  # target that cross entropy leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One rank's rows of a global batch."""
+
+    tokens: np.ndarray  # int32[rows, seq_len]
+    loss_tokens: np.ndarray  # int32[rows]: text at the front of the row, padding after it
+    boundaries: list[np.ndarray]  # per row, where each training document starts
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one optimizer step gave, the same on every rank."""
+
+    loss: float  # nats a predicted token, over the global batch
+    grad_norm: float | None  # before clipping; None where DeepSpeed does not compute one (stage 0 in fp32)
+    loss_tokens: int  # predicted tokens of the global batch
+
+
+def prepare_process(cfg: TrainConfig) -> None:
+    """Settings that must come before DeepSpeed is imported and the model is built. Once per worker process."""
+    if not cfg.use_gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import torch
+
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    torch.manual_seed(cfg.seed)
+    if not cfg.use_gpu:
+        # The sum of a parallel reduction depends on how it was cut: the thread count belongs to the result.
+        torch.set_num_threads(cfg.cpus_per_worker)
+
+
+def deepspeed_config(cfg: TrainConfig, load_universal: bool = False) -> dict[str, Any]:
+    """DeepSpeed's own configuration, derived from ours. It has no schedule and no optimizer: those are ours."""
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": cfg.micro_batch,
+        "gradient_accumulation_steps": cfg.rows_per_step // cfg.micro_batch,
+        "gradient_clipping": cfg.optimizer.clip,
+        "zero_optimization": {"stage": cfg.zero_stage},
+        "steps_per_print": 1 << 60,
+    }
+    if cfg.precision == "bf16":
+        config["bf16"] = {"enabled": True}
+        # DeepSpeed's default sums micro-batches in the model's type: bf16 loses small gradients.
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+    if load_universal:
+        config["checkpoint"] = {"load_universal": True}
+    return config
+
+
+def start_engine(model: torch.nn.Module, cfg: TrainConfig, load_universal: bool = False) -> Any:
+    """Wrap the model in a DeepSpeed engine. The process group must exist; collective over all ranks."""
+    import deepspeed
+    import torch
+
+    if not cfg.use_gpu:
+        # Shared-memory collectives would be compiled at first use: minutes, and only where there is a compiler.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if cfg.recompute_activations:
+        model.gradient_checkpointing_enable()  # type: ignore[operator]
+    model.train()
+
+    settings = cfg.optimizer
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    # torch's AdamW, not DeepSpeed's: the latter is compiled at first use, and torch has a fused one for GPUs.
+    optimizer = torch.optim.AdamW(
+        groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=cfg.use_gpu
+    )
+    engine, _, _, _ = deepspeed.initialize(
+        model=model, optimizer=optimizer, config=deepspeed_config(cfg, load_universal)
+    )
+    return engine
+
+
+def targets(tokens: np.ndarray, loss_tokens: np.ndarray) -> np.ndarray:
+    """Next-token targets, int64[rows, seq_len]: position j predicts token j+1 while that is text, else IGNORED."""
+    rows, seq_len = tokens.shape
+    shifted = np.full((rows, seq_len), IGNORED, dtype=np.int64)
+    shifted[:, :-1] = tokens[:, 1:]
+    shifted[np.arange(seq_len) + 1 >= loss_tokens[:, None]] = IGNORED
+    return shifted
+
+
+def document_positions(boundaries: list[np.ndarray], seq_len: int) -> np.ndarray:
+    """int64[rows, seq_len]: place of each token in its own document; `transformers` masks by the restarts."""
+    positions = np.tile(np.arange(seq_len, dtype=np.int64), (len(boundaries), 1))
+    for row, starts in enumerate(boundaries):
+        begin = np.zeros(seq_len, dtype=np.int64)
+        begin[starts] = starts
+        positions[row] -= np.maximum.accumulate(begin)
+    return positions
+
+
+def train_step(engine: Any, rows: Rows, lr: float, cfg: TrainConfig) -> StepResult:
+    """Forward, backward and update on one global batch, of which `rows` are this rank's. Collective.
+
+    The loss is the sum over all predicted tokens of the *global* batch divided by their number. Means of means
+    over ranks and micro-batches would weigh a token by how much padding its neighbours have.
+    """
+    import torch
+    import torch.distributed as dist
+    import torch.nn.functional as F
+
+    wanted = targets(rows.tokens, rows.loss_tokens)
+    count = torch.tensor([np.count_nonzero(wanted != IGNORED)], dtype=torch.int64, device=engine.device)
+    dist.all_reduce(count)
+    predicted = max(int(count.item()), 1)
+    # DeepSpeed averages gradients over ranks; we want their sum, hence the factor.
+    scale = dist.get_world_size() / predicted
+
+    for group in engine.optimizer.param_groups:
+        group["lr"] = lr
+    total = torch.zeros(1, dtype=torch.float64, device=engine.device)
+    for start in range(0, len(rows.tokens), cfg.micro_batch):
+        part = slice(start, start + cfg.micro_batch)
+        inputs = {"input_ids": _tensor(rows.tokens[part], engine)}
+        if cfg.document_mask:
+            inputs["position_ids"] = _tensor(document_positions(rows.boundaries[part], cfg.seq_len), engine)
+        logits = engine(**inputs).logits
+        loss = F.cross_entropy(
+            logits.float().flatten(0, 1),
+            _tensor(wanted[part], engine).flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+        total += loss.detach().double()
+        engine.backward(loss * scale, scale_wrt_gas=False)
+        engine.step()
+
+    dist.all_reduce(total)
+    norm = engine.get_global_grad_norm()
+    return StepResult(
+        float(total.item()) / predicted, None if norm is None else float(norm), int(count.item())
+    )
+
+
+def _tensor(array: np.ndarray, engine: Any) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(array.astype(np.int64)).to(engine.device)

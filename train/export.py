@@ -1,0 +1,81 @@
+"""A committed checkpoint as a Hugging Face directory: what evaluation and vLLM load."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+from snowcoder.base import UserError
+from train import checkpoints
+from train.config import TrainConfig
+from train.model import llama_config
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def export(run_dir: Path, phase: str, cfg: TrainConfig, tokenizer_dir: Path | None = None) -> Path:
+    """Write RUN/model/<phase> from the phase's committed checkpoint and return it. Replaces it as a whole.
+
+    Weights are in `cfg.precision`. With a tokenizer, its files are copied and its special token ids are named in
+    the model's configuration. Raises UserError when nothing is committed or the tokenizer does not fit the model.
+    """
+    phase_dir = run_dir / "train" / phase
+    pointer = checkpoints.read_pointer(phase_dir)
+    if pointer is None:
+        raise UserError(f"{phase_dir}: no committed checkpoint to export; train the phase first")
+    target = run_dir / "model" / phase
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{phase}.{uuid.uuid4().hex}")
+    try:
+        _write_model(phase_dir / pointer.checkpoint, cfg, temporary, tokenizer_dir)
+        if target.exists():
+            old = target.with_name(f".{phase}.{uuid.uuid4().hex}")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _write_model(checkpoint: Path, cfg: TrainConfig, directory: Path, tokenizer_dir: Path | None) -> None:
+    import torch
+    from transformers import LlamaForCausalLM
+
+    dtype = torch.bfloat16 if cfg.precision == "bf16" else torch.float32
+    config = llama_config(cfg.model)
+    if tokenizer_dir is not None:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir, local_files_only=True)
+        if len(tokenizer) > cfg.model.vocab:
+            raise UserError(
+                f"{tokenizer_dir}: {len(tokenizer)} tokens do not fit model.vocab {cfg.model.vocab}"
+            )
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    config.use_cache = True  # off in training
+    config.dtype = dtype
+    model = LlamaForCausalLM(config)
+    model.load_state_dict(weights(checkpoint, cfg))
+    model.to(dtype).save_pretrained(directory)
+    for name in TOKENIZER_FILES if tokenizer_dir else ():
+        if (tokenizer_dir / name).exists():
+            shutil.copyfile(tokenizer_dir / name, directory / name)
+
+
+def weights(checkpoint: Path, cfg: TrainConfig) -> dict:
+    """fp32 weights of a checkpoint by parameter name: ZeRO's master copy, which is more exact than bf16 weights."""
+    if cfg.zero_stage == 0:
+        import torch
+
+        path = checkpoint / checkpoints.TAG / "mp_rank_00_model_states.pt"
+        # Written by ourselves; DeepSpeed's file also holds its counters, which `weights_only` refuses.
+        return torch.load(path, map_location="cpu", weights_only=False)["module"]
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    state = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=checkpoints.TAG)
+    return {name: tensor.contiguous() for name, tensor in state.items()}

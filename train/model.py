@@ -1,0 +1,73 @@
+"""The paper's decoder, built from `transformers`, and what it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from train.config import ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+
+def llama_config(cfg: ModelConfig, attention: str = "sdpa") -> LlamaConfig:
+    """The `transformers` configuration of this model; saved models load from it without our code."""
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(
+        num_hidden_layers=cfg.layers,
+        hidden_size=cfg.hidden,
+        intermediate_size=cfg.ffn,
+        num_attention_heads=cfg.heads,
+        num_key_value_heads=cfg.kv_heads or cfg.heads,
+        vocab_size=cfg.vocab,
+        max_position_embeddings=cfg.context,
+        rope_parameters={"rope_type": "default", "rope_theta": cfg.rope_theta},
+        rms_norm_eps=cfg.norm_eps,
+        initializer_range=cfg.init_std,
+        tie_word_embeddings=cfg.tie_embeddings,
+        hidden_act="silu",
+        attention_bias=False,
+        mlp_bias=False,
+        use_cache=False,
+        # Special tokens belong to the tokenizer; a default id could be an ordinary token of this vocabulary.
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    config._attn_implementation = attention
+    return config
+
+
+def build_model(cfg: ModelConfig, seed: int = 0, attention: str = "sdpa") -> LlamaForCausalLM:
+    """A freshly initialised fp32 model on the CPU, the same for the same seed. Reseeds torch's generator."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(llama_config(cfg, attention))
+
+
+def parameter_count(cfg: ModelConfig) -> int:
+    """Weights in all. 1.364B for the paper's model; `embedding_count` of them are the embedding."""
+    head = cfg.hidden // cfg.heads
+    attention = 2 * cfg.hidden * cfg.hidden + 2 * cfg.hidden * head * (cfg.kv_heads or cfg.heads)
+    block = attention + 3 * cfg.hidden * cfg.ffn + 2 * cfg.hidden
+    embeddings = embedding_count(cfg) * (1 if cfg.tie_embeddings else 2)
+    return embeddings + cfg.layers * block + cfg.hidden
+
+
+def embedding_count(cfg: ModelConfig) -> int:
+    """Weights of one embedding matrix."""
+    return cfg.vocab * cfg.hidden
+
+
+def flops_per_token(cfg: ModelConfig, seq_len: int) -> int:
+    """Floating point operations of one trained token: forward and backward, without recomputation.
+
+    6 per weight that multiplies (the output head does, the input look-up does not), and 6 * hidden * seq_len a
+    block for attention under a causal mask: scores and values are 4 * hidden * context forward, three times that
+    with the backward pass, and a causal row sees half the context on average. (PaLM, appendix B, halved for
+    causality.)
+    """
+    multiplied = parameter_count(cfg) - (0 if cfg.tie_embeddings else embedding_count(cfg))
+    return 6 * multiplied + 6 * cfg.layers * cfg.hidden * seq_len
