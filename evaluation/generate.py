@@ -41,7 +41,7 @@ OFFLINE = {
 
 @dataclass(frozen=True)
 class Generation:
-    """Sample s for prompt i: `raw[i][s]` as the model wrote it, `completions[i][s]` cut at the stop string."""
+    """Sample s for prompt i: `raw[i][s]` as the model wrote it, `completions[i][s]` cut at the stop."""
 
     raw: list[list[str]]
     completions: list[list[str]]

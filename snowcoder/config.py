@@ -99,6 +99,8 @@ class CorpusFacts(Config):
     """Bytes before curation. Ours: half of them kept."""
     documents: int = Field(400_000_000, gt=0)
     """Files before curation. Ours: 7 kB each."""
+    synthetic_tokens: int = Field(2_000_000_000, gt=0)
+    """Unique generated tokens of phase 3 (paper: about 2B)."""
 
 
 class RunConfig(Config):

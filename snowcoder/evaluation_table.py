@@ -7,12 +7,19 @@ from typing import Any
 
 from evaluation.statistics import wilson
 
+TITLES = {"humaneval": "HumanEval", "mbpp": "MBPP", "mbpp_sanitized": "MBPP sanitized"}
+
+
+def title_of(name: str) -> str:
+    """A benchmark's name as its authors write it."""
+    return TITLES.get(name, name)
+
 
 def build(evaluations: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """Rows for the report from RUN/eval/<phase>.json by phase; None when nothing was evaluated.
+    """What the report shows from RUN/eval/<phase>.json by phase; None when nothing was evaluated.
 
-    {"benchmarks": names, "bits": names, "rows": [{"phase", "passed": {...}, "bits": {...}}], "findings": sentences};
-    the best value of each column is marked when it is the best alone.
+    {"benchmarks": names, "bits": names, "rows": [{"phase", "passed": {...}, "bits": {...}}], "findings":
+    sentences}; the value of a column that is better than all others is marked as best.
     """
     if not evaluations:
         return None
@@ -20,7 +27,7 @@ def build(evaluations: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
         {name for found in evaluations.values() for name, part in found.items() if _is_result(part)}
     )
     bits = sorted({name for found in evaluations.values() for name in found.get("bits_per_byte", {})})
-    rows = []
+    rows: list[dict[str, Any]] = []
     for phase, found in evaluations.items():
         passed = {name: _passed(found[name]) for name in benchmarks if name in found}
         values = {name: {"value": float(value)} for name, value in found.get("bits_per_byte", {}).items()}
@@ -66,9 +73,8 @@ def _findings(continued: dict[str, Any], control: dict[str, Any], benchmarks: li
             continue
         gap = value - control["bits_per_byte"][name]
         winner = "no one" if gap == 0 else "continued" if gap < 0 else "control"
-        sentence = (
-            f"{name}, bits per byte: {winner} wins, {value:.4f} against {control['bits_per_byte'][name]:.4f}"
-        )
+        score = f"{value:.4f} against {control['bits_per_byte'][name]:.4f}"
+        sentence = f"{title_of(name)}, bits per byte: {winner} wins, {score}"
         if name in paired:
             low, high = paired[name]["low"], paired[name]["high"]
             sure = "more than chance" if low > 0 or high < 0 else "not more than chance"
@@ -82,14 +88,16 @@ def _findings(continued: dict[str, Any], control: dict[str, Any], benchmarks: li
 def _functional_finding(name: str, ours: dict[str, Any], control: dict[str, Any]) -> str:
     gap = ours["passed"] - control["passed"]
     winner = "no one" if gap == 0 else "continued" if gap > 0 else "control"
-    sentence = f"{name}, tests passed: {winner} wins, {ours['passed']} against {control['passed']} of {ours['total']}"
+    score = f"{ours['passed']} against {control['passed']} of {ours['total']}"
+    sentence = f"{title_of(name)}, tests passed: {winner} wins, {score}"
     solved, other = _solved(ours), _solved(control)
     if solved is None or other is None:
         return sentence + "."
     only, other_only = len(solved - other), len(other - solved)
     p = sign_test(only, other_only)
     sure = "more than chance" if p < 0.05 else "not more than chance"
-    return f"{sentence}; {only} tasks only by continued, {other_only} only by control, exact McNemar p = {p:.2g}: {sure}."
+    split = f"{only} tasks only by continued, {other_only} only by control"
+    return f"{sentence}; {split}, exact McNemar p = {p:.2g}: {sure}."
 
 
 def _solved(part: dict[str, Any]) -> set[str] | None:

@@ -132,12 +132,11 @@ def rejected(run_dir: str | Path, reason: str | None = None) -> Iterator[Rejecte
             verdicts = ledger.verdicts(shard, columns=None)
         except _Breach:
             continue
-        rules = verdicts[0].table
         for verdict in verdicts:
             wanted = pc.is_valid(verdict.reason) if reason is None else pc.equal(verdict.reason, reason)
             table = verdict.table.filter(pc.fill_null(wanted, False))
             if verdict.stage != "rules":
-                known = _described(rules, table)
+                known = _described(verdicts[0].table, table)
                 table = table.append_column("lang", known["lang"]).append_column("size", known["size"])
             for record in table.to_pylist():
                 yield Rejected(shard, record.pop("row"), verdict.stage, record.pop("reason"), record)

@@ -89,6 +89,7 @@ class PlanInput:
         return str(type(self).__dataclass_fields__[name].metadata["source"])
 
 
+_MAY_BE_ZERO = ("sources", "tied_embeddings", "train_tokens_per_second")
 PAPER = PlanInput()
 """The paper's run."""
 
@@ -208,12 +209,12 @@ def sustained_flops(given: PlanInput) -> float:
 
 
 def make_plan(given: PlanInput) -> Plan:
-    """Compute everything. Raises UserError for an unknown GPU, a missing phase, or a number below zero."""
+    """All of it. Raises UserError for an unknown GPU, a missing phase, or a number not above zero."""
     for name in PlanInput.__dataclass_fields__:
         value = getattr(given, name)
-        low = min(value.values(), default=0) if isinstance(value, dict) else value
-        if isinstance(low, int | float) and low < 0:
-            raise UserError(f"plan: {name} is {value}; it cannot be negative")
+        low = min(value.values(), default=0.0) if isinstance(value, dict) else value
+        if isinstance(low, int | float) and low <= 0 and name not in _MAY_BE_ZERO:
+            raise UserError(f"plan: {name} is {value}; it must be above zero")
     if unknown := set(given.tokens) - set(given.unique_tokens):
         raise UserError(f"plan: unique_tokens has no {', '.join(sorted(unknown))}; give it for every phase")
     documents = given.raw_bytes / given.mean_document_bytes

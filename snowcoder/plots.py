@@ -1,7 +1,7 @@
 """The report's charts, as SVG text to stand inside an HTML page.
 
-Colours are written as CSS variables of the page, so one drawing serves light and dark. Text stays text (`<text>`),
-set in the page's own font, and is escaped by the SVG writer.
+Colours are written as CSS variables of the page, so one drawing serves light and dark. Text stays text
+(`<text>`), set in the page's own font, and is escaped by the SVG writer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Matplotlib wants real colours; these stand for the page's variables and are replaced in the SVG.
 _INK, _GRID, _ACCENT, _SECOND, _MUTED = "#010203", "#010204", "#010205", "#010206", "#010207"
 _VARIABLES = {_INK: "--ink-2", _GRID: "--line", _ACCENT: "--accent", _SECOND: "--second", _MUTED: "--muted"}
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a "$" in a name is a dollar
     "font.size": 10,
@@ -62,15 +62,16 @@ class Curve:
 
 
 def loss_chart(curves: Sequence[Curve]) -> str:
-    """Loss over the phase's tokens, the learning rate below. Several curves share the axes (continued, control)."""
-    with _figure("loss" + curves[0].name, 4.6, 3.2, ratios=(3, 1)) as (figure, (above, below)):
+    """Loss over the phase's tokens, the learning rate below. Two curves may share axes."""
+    with _figure("loss" + curves[0].name, 3.6, 2.9, ratios=(3, 1)) as (figure, (above, below)):
         for curve, colour, style in zip(curves, (_ACCENT, _SECOND), ("-", "--"), strict=False):
             x, loss, smooth, lr = _thinned(curve.tokens, curve.loss, _smooth(curve.loss), curve.lr)
             above.plot(x, loss, color=colour, linewidth=0.7, alpha=0.3)
             above.plot(x, smooth, color=colour, linewidth=1.7, linestyle=style, label=curve.name)
             below.plot(x, lr, color=colour, linewidth=1.3, linestyle=style)
         above.set_ylabel("loss")
-        below.set_ylabel("learning rate")
+        below.set_ylabel("LR")
+        below.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         below.set_ylim(bottom=0)
         _token_axis(below)
         if len(curves) > 1:
@@ -80,7 +81,7 @@ def loss_chart(curves: Sequence[Curve]) -> str:
 
 def throughput_chart(curves: Sequence[Curve]) -> str:
     """Tokens per second over tokens; below, the share of a step in which the optimizer waited for data."""
-    with _figure("speed" + curves[0].name, 4.6, 2.7, ratios=(2, 1)) as (figure, (above, below)):
+    with _figure("speed" + curves[0].name, 3.6, 2.4, ratios=(2, 1)) as (figure, (above, below)):
         for curve, colour, style in zip(curves, (_ACCENT, _SECOND), ("-", "--"), strict=False):
             x, speed, wait = _thinned(curve.tokens, curve.tokens_per_second, 100 * curve.data_wait_share)
             above.plot(x, speed, color=colour, linewidth=1.3, linestyle=style, label=curve.name)
@@ -97,15 +98,16 @@ def throughput_chart(curves: Sequence[Curve]) -> str:
 
 
 def score_chart(language: str, edges: np.ndarray, tokens: np.ndarray, threshold: float) -> str:
-    """Tokens by score, log scale: at or above the threshold in colour. `edges` is one longer than `tokens`."""
-    with _figure("score" + language, 3.0, 1.7) as (figure, axes):
+    """Tokens by score, log scale, in colour from the threshold on. `edges` is one longer than `tokens`."""
+    with _figure("score" + language, 3.4, 1.9) as (figure, axes):
         (only,) = axes
-        edges, tokens = _rebinned(edges, tokens, 56)
+        edges, tokens = _rebinned(edges, tokens, 64)
         kept = edges[:-1] >= threshold
         width = np.diff(edges)
         for part, colour in ((~kept, _MUTED), (kept, _ACCENT)):
             only.bar(edges[:-1][part], tokens[part], width[part], align="edge", color=colour, linewidth=0)
-        only.axvline(threshold, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
+        if threshold <= edges[-1]:  # else nothing is selected
+            only.axvline(threshold, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
         only.set_yscale("log")
         only.yaxis.set_major_formatter(lambda value, _: short(value))
         only.yaxis.set_minor_locator(_null_locator())
@@ -137,19 +139,19 @@ def _thinned(*columns: np.ndarray) -> list[np.ndarray]:
 
 
 def _rebinned(edges: np.ndarray, tokens: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sum fine bins into about `bins` equal ones over the range that holds tokens."""
+    """Sum neighbouring bins, the same number each, into at most `bins` over the range that holds any."""
     filled = np.flatnonzero(tokens)
     if not filled.size:
         return edges[[0, -1]], np.zeros(1)
     first, last = filled[0], filled[-1] + 1
-    cuts = np.unique(np.linspace(first, last, min(bins, last - first) + 1).astype(int))
-    return edges[cuts], np.add.reduceat(tokens, cuts[:-1]) if len(cuts) > 1 else tokens[first:last]
+    starts = np.arange(first, last, -(-(last - first) // bins))
+    return edges[[*starts, last]], np.add.reduceat(tokens[:last], starts)
 
 
 def _token_axis(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.set_xlabel("tokens of the phase")
 
@@ -168,11 +170,11 @@ def _figure(
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": ascii(salt)}):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
         figure.align_ylabels()
-        yield figure, axes
+        yield figure, list(axes)
 
 
 def _svg(figure: Figure) -> str:

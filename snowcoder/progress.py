@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
@@ -37,3 +41,39 @@ def track(items: Iterable[T], total: int, what: str, every: float = 10.0) -> Ite
             last = time.monotonic()
             say(f"{what}: {done}/{total}")
         yield item
+
+
+@contextmanager
+def follow(metrics: Path, phase: str, steps: int, every: float) -> Iterator[None]:
+    """While the block runs, tell the last line of a phase's metrics every `every` seconds, if it is a new one."""
+    stop = threading.Event()
+
+    def tell() -> None:
+        told = None
+        while not stop.wait(every):
+            line = _last_line(metrics)
+            if line and line["step"] != told:
+                told = line["step"]
+                say(
+                    f"{phase}: step {told + 1}/{steps}  loss {line['loss']:.3f}  lr {line['lr']:.2e}  "
+                    f"{line['tokens_per_second']:.0f} tokens/s  waiting for data {line['data_wait_share']:.0%}"
+                )
+
+    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _last_line(path: Path) -> dict | None:
+    """The last whole JSON line of a file that is being written to."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4096))
+            lines = file.read().split(b"\n")[:-1]
+        return json.loads(lines[-1]) if lines else None
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None

@@ -1,7 +1,8 @@
 """One HTML file that shows a run: a pure function of the run directory, readable offline and without scripts.
 
-Every part copes with a run that has not come that far. All text of documents and models is hostile: it is escaped
-by the template, its control and direction characters are spelled out, and the page forbids scripts and requests.
+Every part copes with a run that has not come that far. All text of documents and models is hostile: it is
+escaped by the template, its control and direction characters are spelled out, and the page forbids scripts
+and requests.
 """
 
 from __future__ import annotations
@@ -60,12 +61,13 @@ def render_report(run_dir: str | Path) -> str:
         "size": human_bytes,
         "short": short,
         "time": human_time,
+        "title_of": evaluation_table.title_of,
     }
     return environment.get_template("report.html.j2").render(_context(Run(Path(run_dir))))
 
 
 def visible(text: str) -> str:
-    """Control, direction and zero-width characters and lone surrogates as \\uXXXX, so that nothing is disguised."""
+    """Control, direction and zero-width characters and lone surrogates as \\uXXXX: nothing is disguised."""
     text = _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -113,7 +115,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Phase:
-    """What is said of one training phase. `seconds` is the time in steps that count, without start-up and lost ones."""
+    """One training phase in numbers. `seconds` is time in steps that count: no start-up, no lost steps."""
 
     curve: Curve
     steps: int
@@ -194,7 +196,7 @@ def _phase(run: Run, name: str) -> Phase | None:
 def _funnel(counts: Funnel) -> dict[str, Any]:
     """Rows for the template: what is left after each stage, why the rest went, and all of it by language."""
     read, left = total(counts.read), total(counts.read)
-    levels = [{"title": "Read", "left": read, "gone": Count(), "share": 1.0, "seconds": None}]
+    levels = [{"title": "Read", "left": read, "gone": Count(), "share": 1.0}]
     for stage in counts.stages:
         gone = total(counts.rejected_by(stage))
         left = Count(left.documents - gone.documents, left.bytes - gone.bytes)
@@ -203,12 +205,16 @@ def _funnel(counts: Funnel) -> dict[str, Any]:
         levels.append(
             {"title": STAGE_TITLES[stage], "left": left, "gone": gone, "share": share, "seconds": seconds}
         )
+    kept, pending = total(counts.kept), total(counts.pending)
+    if pending.documents:
+        share = kept.bytes / read.bytes if read.bytes else 0.0
+        levels.append({"title": "Kept so far", "left": kept, "gone": pending, "share": share})
     reasons = counts.reasons()
     most = max((count.documents for _, _, count in reasons), default=1)
     return {
         "read": read,
-        "kept": total(counts.kept),
-        "pending": total(counts.pending),
+        "kept": kept,
+        "pending": pending,
         "shards": counts.shards,
         "seconds": sum(counts.seconds.values()),
         "levels": levels,
@@ -257,7 +263,7 @@ def _scores(selection: dict[str, Any]) -> list[dict[str, Any]]:
 def _rejected_samples(run: Run) -> list[dict[str, Any]]:
     """A few documents for every reason, in the order in which the reasons come."""
     taken: dict[str, int] = {}
-    samples = []
+    samples: list[dict[str, Any]] = []
     for record in run.lines("samples/rejected.jsonl"):
         reason = str(record.get("reason", ""))
         taken[reason] = taken.get(reason, 0) + 1
@@ -282,8 +288,8 @@ def _excerpt(value: object) -> str:
 
 def _hashes(root: Path) -> Iterator[tuple[str, str]]:
     """(file, sha256) of the small files that say what was run and what came of it."""
-    patterns = ("config.yaml", "manifest.jsonl", "ledger/stages.json", "selection.json")
-    patterns += ("annotator/*.json", "synthesis/summary.json", "train/*/summary.json", "eval/*.json")
+    patterns = ["config.yaml", "manifest.jsonl", "ledger/stages.json", "selection.json", "annotator/*.json"]
+    patterns += ["synthesis/summary.json", "train/*/summary.json", "eval/*.json"]
     for pattern in patterns:
         for path in sorted(root.glob(pattern)):
             with open(path, "rb") as file:

@@ -7,6 +7,7 @@ by starting it again.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +17,19 @@ from evaluation.benchmarks import BenchmarkText, available, load
 from pipelines.curation import Curation
 from pipelines.ledger import Ledger, write_atomically
 from pipelines.manifest import Manifest, build_manifest
+from pipelines.annotator.selection import Selection
+from pipelines.phases.continued import choose, continued, score
 from pipelines.phases.corpus import Corpus, curate, make_tokenizer, position_fingerprint
 from pipelines.phases.general import general
-from pipelines.scoring import Annotator, RandomAnnotator, TrainedAnnotator
+from pipelines.schema import stable_hash
+from pipelines.scoring import Annotator, RandomAnnotator, Scoring, TrainedAnnotator
 from pipelines.sequences.deal import Dealing
 from pipelines.sequences.tokenizer import load_tokenizer
 from pipelines.stages.decontaminate import BenchmarkIndex
 from pipelines.stream import Plan, Resources, in_order, training_stream
 from snowcoder.base import UserError
 from snowcoder.config import RunConfig, save_config
-from snowcoder.progress import say, track
+from snowcoder.progress import follow, say, track
 from train.config import ScheduleConfig, TrainConfig
 
 
@@ -96,19 +100,21 @@ class Run:
         if not ray.is_initialized():
             settings = self.config.ray
             address = settings.address or os.environ.get("RAY_ADDRESS", "")
-            os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
+            # What workers print stays in Ray's own logs: the run's progress is told from what they record.
+            quiet = {"log_to_driver": False, "logging_level": "ERROR"}
             if address:
-                ray.init(address=address, log_to_driver=True)
+                os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # fills the dashboard's Train tab
+                ray.init(address=address, **quiet)
             else:
                 cpus = settings.num_cpus or max(4, os.cpu_count() or 1)
                 ray.init(
                     num_cpus=cpus,
                     object_store_memory=settings.object_store_bytes,
                     include_dashboard=False,
-                    configure_logging=True,
-                    logging_level="WARNING",
+                    **quiet,
                 )
-        # Ray Data's own bars fill a job's log and fight with ours on a terminal.
+        for name in ("ray.data", "ray.train", "ray._private", "deepspeed", "DeepSpeed"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
 
     # -- curation -----------------------------------------------------------------------------------------------
@@ -156,15 +162,16 @@ class Run:
         for line in Ledger(plan.packing.ledger_root).open([plan.packing.stage]):
             say(f"ledger: {line}")
         say(f"{phase}: {steps} steps of {cfg.tokens_per_step} tokens on {cfg.num_workers} workers")
-        summary = fit(
-            cfg,
-            phase,
-            lambda position: training_stream(plan, dealing, position, steps),
-            self.root,
-            total_steps=steps,
-            fingerprint=position_fingerprint(plan, cfg.global_batch),
-            init_from=init_from,
-        )
+        with follow(self.root / "train" / phase / "metrics.jsonl", phase, steps, cfg.progress_every_seconds):
+            summary = fit(
+                cfg,
+                phase,
+                lambda position: training_stream(plan, dealing, position, steps),
+                self.root,
+                total_steps=steps,
+                fingerprint=position_fingerprint(plan, cfg.global_batch),
+                init_from=init_from,
+            )
         model = self.root / "model" / phase
         if not _exported(model, summary):
             export(self.root, phase, cfg, self.tokenizer())
@@ -181,15 +188,107 @@ class Run:
         self.tokenizer()
         return self.train(general(self.corpus, config.epochs), "general", config.tokens, config.schedule, None)
 
-    # -- annotator ----------------------------------------------------------------------------------------------
+    # -- phase 2 ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def annotator(self) -> Annotator:
+    def annotator(self) -> TrainedAnnotator:
         return TrainedAnnotator(self.config.annotator, self.root / "annotator")
+
+    def train_annotator(self) -> None:
+        """Train the head on good code against random kept documents, unless it is there already."""
+        from pipelines.annotator.train import AnnotatorReport, train_annotator
+        from snowcoder.positives import negatives, positives
+
+        metrics = self.root / "annotator" / "metrics.json"
+        key = stable_hash([self.config.annotator.model_dump(mode="json"), self.corpus.curation.claim_stage.key])
+        stamp = self.root / "annotator" / "key.json"
+        if not (stamp.exists() and json.loads(stamp.read_text()) == key):
+            self.tokenizer()  # its sample has judged the first shards: negatives come from there
+            good = positives(self.config.annotator, self.benchmarks)
+            report = train_annotator(
+                good, negatives(self.corpus, self.config.annotator, good), self.config.annotator, metrics.parent
+            )
+            write_atomically(stamp, json.dumps(key).encode())
+        else:
+            report = AnnotatorReport.model_validate_json(metrics.read_text())
+        say(report.line())
+
+    def score(self) -> Selection:
+        """Score the kept documents and set the thresholds of phase 2."""
+        self.start_ray()
+        self.train_annotator()
+        return self._choose(self.annotator, self.root / "selection.json")
+
+    def _choose(self, annotator: Annotator, out: Path) -> Selection:
+        config = self.config.continued
+        self.tokenizer()
+        shards = config.calibration_shards
+        total = len(self.corpus.shards[:shards])
+        scoring = Scoring(self.corpus.curation, annotator, phase="")
+        for line in Ledger(self.corpus.ledger_root).open([scoring.stage]):
+            say(f"ledger: {line}")
+        for _ in track(score(self.corpus, annotator, shards), total, f"shards scored by {annotator.name}"):
+            pass
+        selection = choose(self.corpus, annotator, config.tokens // config.repeats, shards)
+        selection.write(out)
+        say(
+            f"{annotator.name}: selected {selection.realised_tokens} of {selection.budget_tokens} budgeted tokens in "
+            f"{sum(l.kept_documents > 0 for l in selection.languages.values())} languages"
+        )
+        return selection
+
+    def _continued_plan(self, annotator: Annotator, selection: Selection, phase: str) -> Plan:
+        return continued(self.corpus, annotator, selection.thresholds, self.config.continued.repeats, phase)
+
+    def continued(self) -> dict:
+        """Phase 2, and its control on random documents for the same number of tokens."""
+        config = self.config.continued
+        general_model = self._model("general")
+        plan = self._continued_plan(self.annotator, self.score(), "continued")
+        summary = self.train(plan, "continued", config.tokens, config.schedule, general_model)
+        if config.control:
+            plan = self._continued_plan(self.random, self._choose(self.random, self.root / "selection-random.json"), "control")
+            self.train(plan, "control", config.tokens, config.schedule, general_model)
+        return summary
 
     @cached_property
     def random(self) -> Annotator:
         return RandomAnnotator(self.config.seed)
+
+    # -- phase 3 ------------------------------------------------------------------------------------------------
+
+    def enhanced(self) -> dict:
+        """Phase 3: write files from the best documents, then train on them."""
+        from snowcoder.synthesis import prepare
+
+        config = self.config.enhanced
+        model = self._model("continued")
+        self.start_ray()
+        plan = prepare(self, Selection.read(self.root / "selection.json"))
+        return self.train(plan, "enhanced", config.tokens, config.schedule, model)
+
+    def _model(self, phase: str) -> Path:
+        model = self.root / "model" / phase
+        if not (model / "phase.json").exists():
+            raise UserError(f"{model}: no finished model of the {phase} phase; run `snowcoder run {phase}` with this --out")
+        return model
+
+    # -- evaluation ---------------------------------------------------------------------------------------------
+
+    def evaluate(self, name: str, model: Path | None = None) -> dict[str, Any]:
+        """Evaluate a model (default: the phase of that name) into RUN/eval/<name>.json."""
+        from evaluation.run import evaluate_model
+
+        cfg = self.config.evaluation
+        if cfg.data_dir is None and self.config.curation.benchmarks_dir:
+            cfg = cfg.model_copy(update={"data_dir": Path(self.config.curation.benchmarks_dir)})
+        result = evaluate_model(model or self._model(name), cfg, self.root / "eval" / f"{name}.json")
+        for benchmark in cfg.benchmarks:
+            found = result[benchmark]
+            say(f"{name}: {benchmark} {found['passed']}/{found['total']}, pass@1 {found['pass@1']:.3f}")
+        for benchmark, value in result.get("bits_per_byte", {}).items():
+            say(f"{name}: {benchmark} reference solutions {value:.4f} bits per byte")
+        return result
 
 
 def _exported(model: Path, summary: dict[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """Proof of the order: which rows each step consumed, as the workers saw them.
 
-Every rank appends to `audit-rank<r>.jsonl`: `{"attempt": a, "world": W, "resume": p}` when it starts at position p,
-then one line `{"step": s, "rows": [[epoch, shard, index], ...]}` a step. A step logged before a crash and again
-after it counts as the later attempt saw it: only what a committed checkpoint contains was trained on.
+Every rank appends to `audit-rank<r>.jsonl`: `{"attempt": a, "world": W, "resume": p}` when it starts at
+position p, then one line `{"step": s, "rows": [[epoch, shard, index], ...]}` a step. A step logged before a
+crash and again after it counts as the later attempt saw it: committed is what a checkpoint contains.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def log_path(phase_dir: Path, rank: int) -> Path:
 
 
 def committed_order(run_dir: Path, phase: str) -> list[tuple[int, list[Row]]]:
-    """(step, its rows in the order of the global batch) for each committed step found, by step, over all ranks.
+    """(step, its rows in the order of the global batch) for each committed step found, ranks merged.
 
     Raises UserError when the phase has no log, or a rank's log lacks a step that rank 0's has.
     """
@@ -78,7 +78,7 @@ def committed_order(run_dir: Path, phase: str) -> list[tuple[int, list[Row]]]:
 
 
 def check(order: Iterable[tuple[int, list[Row]]], rows_per_step: int, total_steps: int) -> list[str]:
-    """What is wrong with an order: steps must be 0..total_steps-1, each whole, and no row twice. Empty if nothing."""
+    """What is wrong with an order, if anything. Steps are to be 0, 1, ..., each whole, and no row twice."""
     faults: list[str] = []
     seen: dict[Row, int] = {}
     expected = 0

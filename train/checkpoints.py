@@ -1,8 +1,8 @@
 """What is committed: one pointer to one checkpoint and one position, written last and read by everyone.
 
-Ray Train's own idea of the latest checkpoint can be one report behind the files on storage when a worker dies,
-and the dataset factory runs in another process than the workers. So both read `pointer.json`, which rank 0
-replaces atomically once every rank's files are on storage. `phase_dir` is on storage that all nodes share.
+Ray Train's own idea of the latest checkpoint can be one report behind the files on storage when a worker
+dies, and the dataset factory runs in another process than the workers. So both read `pointer.json`, which
+rank 0 replaces atomically once every rank's files are up. `phase_dir` is on storage that all nodes share.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def check_pointer(pointer: Pointer, cfg: TrainConfig, fingerprint: str, where: P
     """Raises UserError when the committed position does not mean the same thing under this configuration."""
     if pointer.fingerprint != fingerprint:
         raise UserError(
-            f"{where}: the checkpoint was trained on order {pointer.fingerprint}, this run's order is {fingerprint}; "
-            "restore the data configuration or start a new run directory"
+            f"{where}: the checkpoint was trained on order {pointer.fingerprint}, this run's order is "
+            f"{fingerprint}; restore the data configuration or start a new run directory"
         )
     for field in ("global_batch", "seq_len", "zero_stage", "precision"):
         if getattr(pointer, field) != getattr(cfg, field):
@@ -75,14 +75,14 @@ def check_pointer(pointer: Pointer, cfg: TrainConfig, fingerprint: str, where: P
 
 
 def prune(phase_dir: Path, committed: Path, keep: int) -> None:
-    """Delete all but the last `keep` checkpoints of the phase, never the committed one. Rank 0, after a commit.
+    """Delete all checkpoints but the committed one and the `keep` - 1 before it. Rank 0, after a commit.
 
-    We do this rather than Ray Train's `num_to_keep`, which counts a checkpoint as soon as it is reported: a crash
-    before the commit leaves it newer than the pointer, and two of those would push out the one that is needed.
+    We do this rather than Ray Train's `num_to_keep`, which counts a checkpoint as soon as it is reported: a
+    crash before the commit leaves it newer than the pointer, and two of those would push out the one needed.
     """
-    found = sorted(phase_dir.glob("ray/*/step-*"), key=lambda path: (path.name, path.parent.name))
-    stale = [path for path in found if path != committed]
-    for path in stale[: max(0, len(stale) - (keep - 1))]:
+    found = [path for path in phase_dir.glob("ray/*/step-*") if path != committed]
+    before = sorted((path for path in found if path.name < committed.name), key=lambda path: path.name)
+    for path in set(found) - set(before[len(before) - (keep - 1) :]):
         shutil.rmtree(path)
 
 

@@ -1,7 +1,9 @@
-"""Typed configuration of the training room. Values are the paper's where it states them; the rest is marked."""
+"""Typed configuration of training. Values are the paper's where it has them; what it leaves out is marked."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -47,10 +49,10 @@ class ModelConfig(Config):
 
 
 class ScheduleConfig(Config):
-    """Learning rate as a function of the tokens consumed (`train.schedules`). Defaults: the paper's phase 1."""
+    """Learning rate by tokens consumed (`train.schedules`). Defaults: the paper's phase 1."""
 
     kind: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
-    """Shape after the warm-up. Phase 1 uses cosine, phase 2 linear with a re-warm-up (sections 2.2 and 2.3)."""
+    """Shape after the warm-up. Phase 1: cosine; phase 2: linear with a re-warm-up (sections 2.2, 2.3)."""
     peak_lr: float = Field(5.3e-4, gt=0)
     """Learning rate at the end of the warm-up. The paper's in both phases."""
     end_lr: float = Field(5.3e-5, ge=0)
@@ -85,9 +87,9 @@ class TrainConfig(Config):
     global_batch: int = Field(512, gt=0)
     """Sequences of one optimizer step over all workers. The paper's phase 1: 512, that is 4.19M tokens."""
     micro_batch: int = Field(2, gt=0)
-    """Sequences of one forward pass on one worker: memory and speed (the logits alone are 2.1 GB each at 8192)."""
+    """Sequences of one forward pass: memory and speed only. The logits alone are 2.1 GB each at 8192."""
     document_mask: bool = False
-    """Tokens see only their own training document. The paper does not say; False is plain causal attention."""
+    """Tokens see only their own document. The paper does not say; False is plain causal attention."""
 
     num_workers: int = Field(1, gt=0)
     """Data-parallel workers. Must divide `global_batch`."""
@@ -125,7 +127,8 @@ class TrainConfig(Config):
         rows, rest = divmod(self.global_batch, self.num_workers)
         if rest:
             raise ValueError(
-                f"train.global_batch {self.global_batch} must be a multiple of train.num_workers {self.num_workers}"
+                f"train.global_batch {self.global_batch} must be a multiple of "
+                f"train.num_workers {self.num_workers}"
             )
         if rows % self.micro_batch:
             raise ValueError(
@@ -151,3 +154,16 @@ class TrainConfig(Config):
     def tokens_per_step(self) -> int:
         """Token positions of one global batch, padding included."""
         return self.global_batch * self.seq_len
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One phase of one run, as every worker sees it."""
+
+    cfg: TrainConfig
+    phase: str
+    phase_dir: Path  # on storage that all nodes share
+    total_steps: int
+    fingerprint: str  # of the order that positions count in
+    init_from: Path | None  # HF directory whose weights the phase starts from; None: fresh weights
+    ray_run: str  # name of the Ray Train run, part of where checkpoints are stored

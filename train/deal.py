@@ -1,9 +1,9 @@
 """How a global batch is dealt to ranks: the contract between the stream and the training loop.
 
-The stream is a sequence of *groups* of G global batches, the first group beginning at the position the stream
-was started from. A group is W blocks in rank order; block r holds rank r's rows of the G batches, step by step.
+The stream is a sequence of *groups* of G global batches, the first beginning at the position the stream was
+started from. A group is W blocks in rank order; block r holds rank r's rows of the G batches, step by step.
 Ray Data hands block k of an ordered, equally split stream to rank k mod W, so each rank reads its own rows in
-step order. One block per rank and group, rather than per step, keeps the split coordinator's state small.
+step order. A block per rank and group, not per step, keeps the split coordinator's state small.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def rank_rows(rank: int, world_size: int, global_batch: int) -> slice:
 
 
 def deal(world_size: int, global_batch: int, group: int) -> np.ndarray:
-    """Order of one group: int64[G*B]; row k of the dealt group is row `deal[k]` of the G batches end to end."""
+    """Order of one group, int64[G*B]: row k of the dealt group is row `deal[k]` of the G batches in a row."""
     if global_batch % world_size:
         raise ValueError(f"global batch {global_batch} is not a multiple of world size {world_size}")
     rows = np.arange(group * global_batch, dtype=np.int64)

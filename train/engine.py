@@ -36,7 +36,7 @@ class StepResult:
 
 
 def prepare_process(cfg: TrainConfig) -> None:
-    """Settings that must come before DeepSpeed is imported and the model is built. Once per worker process."""
+    """Settings that must come before DeepSpeed is imported and the model is built; once per process."""
     if not cfg.use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
     import torch
@@ -49,7 +49,7 @@ def prepare_process(cfg: TrainConfig) -> None:
 
 
 def deepspeed_config(cfg: TrainConfig, load_universal: bool = False) -> dict[str, Any]:
-    """DeepSpeed's own configuration, derived from ours. It has no schedule and no optimizer: those are ours."""
+    """DeepSpeed's configuration, derived from ours. Schedule and optimizer are not in it: those are ours."""
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": cfg.micro_batch,
         "gradient_accumulation_steps": cfg.rows_per_step // cfg.micro_batch,
@@ -72,10 +72,10 @@ def start_engine(model: torch.nn.Module, cfg: TrainConfig, load_universal: bool 
     import torch
 
     if not cfg.use_gpu:
-        # Shared-memory collectives would be compiled at first use: minutes, and only where there is a compiler.
+        # Shared-memory collectives would be compiled at first use: minutes, and only with a compiler there.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if cfg.recompute_activations:
-        model.gradient_checkpointing_enable()  # type: ignore[operator]
+        model.gradient_checkpointing_enable()
     model.train()
 
     settings = cfg.optimizer
@@ -95,7 +95,7 @@ def start_engine(model: torch.nn.Module, cfg: TrainConfig, load_universal: bool 
 
 
 def targets(tokens: np.ndarray, loss_tokens: np.ndarray) -> np.ndarray:
-    """Next-token targets, int64[rows, seq_len]: position j predicts token j+1 while that is text, else IGNORED."""
+    """Next-token targets, int64[rows, seq_len]: j predicts token j+1 where that is text, else IGNORED."""
     rows, seq_len = tokens.shape
     shifted = np.full((rows, seq_len), IGNORED, dtype=np.int64)
     shifted[:, :-1] = tokens[:, 1:]
@@ -116,8 +116,8 @@ def document_positions(boundaries: list[np.ndarray], seq_len: int) -> np.ndarray
 def train_step(engine: Any, rows: Rows, lr: float, cfg: TrainConfig) -> StepResult:
     """Forward, backward and update on one global batch, of which `rows` are this rank's. Collective.
 
-    The loss is the sum over all predicted tokens of the *global* batch divided by their number. Means of means
-    over ranks and micro-batches would weigh a token by how much padding its neighbours have.
+    The loss is the sum over all predicted tokens of the *global* batch divided by their number. Means of
+    means over ranks and micro-batches would weigh a token by how much padding its neighbours have.
     """
     import torch
     import torch.distributed as dist

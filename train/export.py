@@ -17,8 +17,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 def export(run_dir: Path, phase: str, cfg: TrainConfig, tokenizer_dir: Path | None = None) -> Path:
     """Write RUN/model/<phase> from the phase's committed checkpoint and return it. Replaces it as a whole.
 
-    Weights are in `cfg.precision`. With a tokenizer, its files are copied and its special token ids are named in
-    the model's configuration. Raises UserError when nothing is committed or the tokenizer does not fit the model.
+    Weights are in `cfg.precision`. With a tokenizer, its files are copied and its special token ids are named
+    in the model's configuration. Raises UserError when nothing is committed or the tokenizer does not fit.
     """
     phase_dir = run_dir / "train" / phase
     pointer = checkpoints.read_pointer(phase_dir)
@@ -62,13 +62,13 @@ def _write_model(checkpoint: Path, cfg: TrainConfig, directory: Path, tokenizer_
     model = LlamaForCausalLM(config)
     model.load_state_dict(weights(checkpoint, cfg))
     model.to(dtype).save_pretrained(directory)
-    for name in TOKENIZER_FILES if tokenizer_dir else ():
-        if (tokenizer_dir / name).exists():
-            shutil.copyfile(tokenizer_dir / name, directory / name)
+    for path in [tokenizer_dir / name for name in TOKENIZER_FILES] if tokenizer_dir else []:
+        if path.exists():
+            shutil.copyfile(path, directory / path.name)
 
 
 def weights(checkpoint: Path, cfg: TrainConfig) -> dict:
-    """fp32 weights of a checkpoint by parameter name: ZeRO's master copy, which is more exact than bf16 weights."""
+    """fp32 weights of a checkpoint by parameter name: ZeRO's master copy, not its bf16 weights."""
     if cfg.zero_stage == 0:
         import torch
 

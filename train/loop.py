@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snowcoder.base import UserError
 from train import checkpoints, schedules
 from train.audit import AuditLog, Row, attempts
 from train.checkpoints import Pointer, read_pointer
-from train.config import TrainConfig
-from train.engine import Rows, StepResult, prepare_process, start_engine, train_step
-from train.model import build_model, flops_per_token, llama_config
-from train.throughput import StepClock, utilisation
+from train.config import Job
+from train.engine import Rows, prepare_process, start_engine, train_step
+from train.model import build_model, load_model
+from train.throughput import Metrics, StepClock
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One phase, as every worker sees it."""
-
-    cfg: TrainConfig
-    phase: str
-    phase_dir: Path  # on storage that all nodes share
-    total_steps: int
-    fingerprint: str  # of the order that positions count in
-    init_from: Path | None  # HF directory whose weights the phase starts from; None: fresh weights
-    ray_run: str  # name of the Ray Train run, part of where checkpoints are stored
 
 
 def train_worker(loop_config: dict[str, Job]) -> None:
@@ -69,10 +51,10 @@ def train_worker(loop_config: dict[str, Job]) -> None:
         clock.rows_arrived()
         lr = schedules.learning_rate(step, job.total_steps, cfg.tokens_per_step, cfg.schedule)
         result = train_step(engine, rows, lr, cfg)
-        if not math.isfinite(result.loss):
+        if not math.isfinite(result.loss + (result.grad_norm or 0.0)):
             raise FloatingPointError(
-                f"{job.phase}: loss is {result.loss} at step {step} (lr {lr:.3g}, gradient norm {result.grad_norm}); "
-                f"the last good state is position {position}, rows of this step are in the source order at {names[:3]}"
+                f"{job.phase}: step {step} has loss {result.loss} and gradient norm {result.grad_norm} "
+                f"at learning rate {lr:.3g}; committed is step {position}, rank {rank} read rows {names}"
             )
         audit.record(step, names)
         if metrics:
@@ -93,8 +75,7 @@ def steps(
 ) -> Iterator[tuple[int, tuple[Rows, list[Row]]]]:
     """(step, (rows, their names)) for each step from `position` up to `total_steps`.
 
-    Raises RuntimeError when the stream is not where the checkpoint is, or ends early: both would train on other
-    data than the audit log will claim.
+    Raises RuntimeError when the stream is not where the checkpoint is, or ends early.
     """
     expected = position
     for block in blocks:
@@ -140,24 +121,9 @@ def _first_model(job: Job) -> torch.nn.Module:
     cfg = job.cfg
     if job.init_from is None:
         return build_model(cfg.model, cfg.seed, cfg.attention)
-    import torch
-    from transformers import LlamaForCausalLM
-
-    # The paper re-warms the learning rate between phases; nothing says the optimizer's moments survive: ours start anew.
-    model = LlamaForCausalLM.from_pretrained(
-        job.init_from, dtype=torch.float32, attn_implementation=cfg.attention, local_files_only=True
-    )
-    wanted, found = llama_config(cfg.model).to_dict(), model.config.to_dict()
-    for field in (
-        "num_hidden_layers",
-        "hidden_size",
-        "intermediate_size",
-        "num_attention_heads",
-        "vocab_size",
-    ):
-        if wanted[field] != found[field]:
-            raise UserError(f"{job.init_from}: {field} is {found[field]}, train.model says {wanted[field]}")
-    return model
+    # The paper re-warms the learning rate between phases and does not say that Adam's moments survive: ours
+    # start anew.
+    return load_model(job.init_from, cfg.attention)
 
 
 def _agree(value: int) -> int:
@@ -170,7 +136,7 @@ def _agree(value: int) -> int:
 
 
 def _commit(job: Job, engine: Any, position: int, rank: int, world_size: int, loss: float) -> None:
-    """Save, upload, and move the pointer: in this order, so that the pointer never names half a checkpoint."""
+    """Save, upload, move the pointer: in this order, so that the pointer never names half a checkpoint."""
     import ray.train
     import torch.distributed as dist
 
@@ -198,64 +164,3 @@ def _commit(job: Job, engine: Any, position: int, rank: int, world_size: int, lo
         )
         checkpoints.write_pointer(job.phase_dir, pointer)
         checkpoints.prune(job.phase_dir, job.phase_dir / pointer.checkpoint, cfg.keep_checkpoints)
-
-
-class Metrics:
-    """Rank 0's record: `metrics.jsonl`, one line a step, and a line on the console now and then.
-
-    `step` counts global batches from 0, like the stream and the audit log; `tokens` are those consumed after it.
-    """
-
-    def __init__(self, job: Job, position: int) -> None:
-        import torch
-
-        self._job = job
-        self._path = job.phase_dir / "metrics.jsonl"
-        if self._path.exists():
-            kept = [line for line in self._path.read_text().splitlines() if _step_of(line) < position]
-            checkpoints.write_atomically(self._path, "".join(f"{line}\n" for line in kept))
-        self._file = self._path.open("a", buffering=1)  # by line, for those who watch the run
-        self._flops = flops_per_token(job.cfg.model, job.cfg.seq_len)
-        self._device = torch.cuda.get_device_name() if job.cfg.use_gpu else "cpu"
-        self._last_progress = 0.0
-
-    def record(
-        self, step: int, lr: float, result: StepResult, seconds: float, data_wait_share: float
-    ) -> None:
-        cfg = self._job.cfg
-        speed = cfg.tokens_per_step / seconds
-        used = utilisation(speed, self._flops, cfg.num_workers, self._device)
-        line = {
-            "step": step,
-            "tokens": (step + 1) * cfg.tokens_per_step,
-            "loss_tokens": result.loss_tokens,
-            "loss": result.loss,
-            "lr": lr,
-            "grad_norm": result.grad_norm,
-            "seconds": seconds,
-            "tokens_per_second": speed,
-            "data_wait_share": data_wait_share,
-            "mfu": used,
-            "time": time.time(),
-        }
-        self._file.write(json.dumps(line) + "\n")
-        if time.monotonic() - self._last_progress >= cfg.progress_every_seconds:
-            self._last_progress = time.monotonic()
-            print(
-                f"{self._job.phase}: step {step + 1:,}/{self._job.total_steps:,}  loss {result.loss:.4f}  lr {lr:.2e}  "
-                f"{speed:,.0f} tokens/s  waiting for data {data_wait_share:.0%}"
-                + (f"  MFU {used:.1%}" if used is not None else ""),
-                flush=True,
-            )
-
-    def commit(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-def _step_of(line: str) -> float:
-    """Step of a metrics line; infinite for half a line that a killed process left."""
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return math.inf

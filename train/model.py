@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snowcoder.base import UserError
 from train.config import ModelConfig
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM
+
+SHAPE = (  # fields of a saved configuration that decide which weights there are
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+    "tie_word_embeddings",
+)
 
 
 def llama_config(cfg: ModelConfig, attention: str = "sdpa") -> LlamaConfig:
@@ -47,6 +60,32 @@ def build_model(cfg: ModelConfig, seed: int = 0, attention: str = "sdpa") -> Lla
     return LlamaForCausalLM(llama_config(cfg, attention))
 
 
+def load_model(directory: Path, attention: str = "sdpa") -> LlamaForCausalLM:
+    """The model of a Hugging Face directory in fp32 on the CPU, ready for training."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation=attention, local_files_only=True
+    )
+    model.config.use_cache = False
+    return model
+
+
+def check_weights(directory: Path, cfg: ModelConfig) -> None:
+    """Raises UserError when the model in a Hugging Face directory is not of this shape."""
+    try:
+        found = json.loads((directory / "config.json").read_text())
+    except FileNotFoundError:
+        raise UserError(f"{directory}: no config.json; is this a Hugging Face model directory?") from None
+    wanted = llama_config(cfg).to_dict()
+    for field in SHAPE:
+        if found.get(field) != wanted[field]:
+            raise UserError(
+                f"{directory}/config.json: {field} is {found.get(field)}, train.model says {wanted[field]}"
+            )
+
+
 def parameter_count(cfg: ModelConfig) -> int:
     """Weights in all. 1.364B for the paper's model; `embedding_count` of them are the embedding."""
     head = cfg.hidden // cfg.heads
@@ -64,10 +103,10 @@ def embedding_count(cfg: ModelConfig) -> int:
 def flops_per_token(cfg: ModelConfig, seq_len: int) -> int:
     """Floating point operations of one trained token: forward and backward, without recomputation.
 
-    6 per weight that multiplies (the output head does, the input look-up does not), and 6 * hidden * seq_len a
-    block for attention under a causal mask: scores and values are 4 * hidden * context forward, three times that
-    with the backward pass, and a causal row sees half the context on average. (PaLM, appendix B, halved for
-    causality.)
+    6 per weight that multiplies (the output head does, the input look-up does not), and 6 * hidden * seq_len
+    a block for attention under a causal mask: scores and values are 4 * hidden * context forward, three times
+    that with the backward pass, and a causal row sees half the context on average. (PaLM, appendix B, halved
+    for causality.)
     """
     multiplied = parameter_count(cfg) - (0 if cfg.tie_embeddings else embedding_count(cfg))
     return 6 * multiplied + 6 * cfg.layers * cfg.hidden * seq_len

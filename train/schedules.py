@@ -25,7 +25,7 @@ def cosine(tokens: float, total: int, warmup_tokens: int, peak: float, end: floa
 
 
 def linear(tokens: float, total: int, warmup_tokens: int, peak: float, end: float) -> float:
-    """Linear rise, then a straight line from `peak` to `end` at `total`. The paper's phase 2 ("re-warm-up")."""
+    """Linear rise, then a line from `peak` to `end` at `total`. The paper's phase 2 ("re-warm-up")."""
     if tokens < warmup_tokens:
         return peak * warmup(tokens, warmup_tokens)
     return peak + (end - peak) * _progress(tokens, total, warmup_tokens)
@@ -37,7 +37,7 @@ def constant(tokens: float, warmup_tokens: int, peak: float) -> float:
 
 
 def wsd(tokens: float, total: int, warmup_tokens: int, decay_tokens: int, peak: float, end: float) -> float:
-    """Warm-up, stable, decay (MiniCPM): `peak` until `decay_tokens` before `total`, then straight to `end`."""
+    """Warm-up, stable, decay (MiniCPM): `peak` up to `decay_tokens` before `total`, then a line to `end`."""
     start = total - decay_tokens
     if tokens < start or not decay_tokens:
         return constant(tokens, warmup_tokens, peak)

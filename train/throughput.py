@@ -1,8 +1,16 @@
-"""Throughput accounting: tokens a second, the share of time spent waiting for data, and model FLOPs utilisation."""
+"""Throughput accounting: tokens a second, time spent waiting for data, model FLOPs utilisation."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import time
+
+from train.checkpoints import write_atomically
+from train.config import Job
+from train.engine import StepResult
+from train.model import flops_per_token
 
 # Dense bf16 peak in FLOP/s, without sparsity, by how CUDA names the device (vendors' data sheets). An unknown
 # device has no utilisation: a number against the wrong peak is worse than none.
@@ -42,3 +50,67 @@ class StepClock:
         """(seconds of the step, share of them spent waiting for rows)."""
         seconds = time.perf_counter() - self._began
         return seconds, (self._arrived - self._began) / seconds
+
+
+class Metrics:
+    """Rank 0's record: `metrics.jsonl`, one line a step, and a line on the console now and then.
+
+    `step` counts global batches from 0, like the stream and the audit log; `tokens` are those consumed after
+    it. On a restart, lines of steps that were lost are cut off.
+    """
+
+    def __init__(self, job: Job, position: int) -> None:
+        import torch
+
+        self._job = job
+        path = job.phase_dir / "metrics.jsonl"
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) < position]
+            write_atomically(path, "".join(f"{line}\n" for line in kept))
+        self._file = path.open("a", buffering=1)  # by line, for those who watch the run
+        self._flops = flops_per_token(job.cfg.model, job.cfg.seq_len)
+        self._device = torch.cuda.get_device_name() if job.cfg.use_gpu else "cpu"
+        self._last_progress = -math.inf
+
+    def record(
+        self, step: int, lr: float, result: StepResult, seconds: float, data_wait_share: float
+    ) -> None:
+        """One optimizer step is done."""
+        cfg = self._job.cfg
+        speed = cfg.tokens_per_step / seconds
+        used = utilisation(speed, self._flops, cfg.num_workers, self._device)
+        line = {
+            "step": step,
+            "tokens": (step + 1) * cfg.tokens_per_step,
+            "loss_tokens": result.loss_tokens,
+            "loss": result.loss,
+            "lr": lr,
+            "grad_norm": result.grad_norm,
+            "seconds": seconds,
+            "tokens_per_second": speed,
+            "data_wait_share": data_wait_share,
+            "mfu": used,
+            "time": time.time(),
+        }
+        self._file.write(json.dumps(line) + "\n")
+        if time.monotonic() - self._last_progress >= cfg.progress_every_seconds:
+            self._last_progress = time.monotonic()
+            print(
+                f"{self._job.phase}: step {step + 1:,}/{self._job.total_steps:,}  loss {result.loss:.4f}  "
+                f"lr {lr:.2e}  {speed:,.0f} tokens/s  waiting for data {data_wait_share:.0%}"
+                + ("" if used is None else f"  MFU {used:.1%}"),
+                flush=True,
+            )
+
+    def commit(self) -> None:
+        """Force the record to disk; call before the checkpoint that contains it is committed."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _step_of(line: str) -> float:
+    """Step of a metrics line; infinite for half a line that a killed process left."""
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf

@@ -12,15 +12,16 @@ from snowcoder.base import UserError
 from train import checkpoints, schedules
 from train.audit import attempts
 from train.checkpoints import read_pointer
-from train.config import TrainConfig
-from train.loop import Job, train_worker
+from train.config import Job, TrainConfig
+from train.loop import train_worker
+from train.model import check_weights
 
 if TYPE_CHECKING:
     import ray.data
 
 
 class TrainingFailed(RuntimeError):
-    """A phase gave up after `max_failures` restarts. The message names the phase and the last worker's error."""
+    """A phase gave up after `max_failures` restarts. The message names the phase and the last error."""
 
 
 def fit(
@@ -37,9 +38,9 @@ def fit(
 
     `dataset_factory(position)` gives the stream from global batch `position` on: rows of
     `pipelines.schema.sequence_schema` in deal order (`train.deal`), its last operator
-    `.repartition(target_num_rows_per_block=group * global_batch / num_workers, strict=True)`. It runs in Ray's
-    controller, again at each restart. `fingerprint` names the order that positions count in. `run_dir` is on storage
-    that all nodes share. Ray must be initialised.
+    `.repartition(target_num_rows_per_block=group * global_batch / num_workers, strict=True)`. It runs in
+    Ray's controller, again at each restart. `fingerprint` names the order that positions count in. `run_dir`
+    is on storage that all nodes share. Ray must be initialised.
 
     Raises UserError when the cluster is too small or the run directory belongs to another order, and
     TrainingFailed when workers fail more often than `cfg.max_failures`.
@@ -51,13 +52,15 @@ def fit(
         checkpoints.check_pointer(pointer, cfg, fingerprint, phase_dir)
         if pointer.position >= total_steps:
             return summarise(phase_dir, cfg)
+    if init_from is not None:
+        check_weights(init_from, cfg.model)
     _require_resources(cfg)
     phase_dir.mkdir(parents=True, exist_ok=True)
     if pointer is not None and pointer.world_size != cfg.num_workers and cfg.zero_stage > 0:
         _run_on_cluster(checkpoints.convert_to_universal, phase_dir / pointer.checkpoint)
 
-    # Ray Train resumes by itself under a name it knows, from its own idea of the latest checkpoint; ours is the
-    # pointer. So each call has a new name.
+    # Ray Train resumes by itself under a name it knows, from its own idea of the latest checkpoint. Ours is
+    # the pointer, so each call has a new name.
     number = sum(1 for _ in (phase_dir / "ray").glob("fit-*"))
     job = Job(
         cfg=cfg,
@@ -107,8 +110,12 @@ def _run(job: Job, dataset_factory: Callable[[int], ray.data.Dataset]) -> None:
     )
     try:
         trainer.fit()
-    except ray.train.v2.api.exceptions.TrainingFailedError as error:
-        raise TrainingFailed(f"{job.phase}: gave up after {cfg.max_failures} restarts: {error}") from error
+    except ray.train.WorkerGroupError as error:
+        causes = {rank: str(cause).strip().splitlines()[-1] for rank, cause in error.worker_failures.items()}
+        causes_text = "; ".join(f"rank {rank}: {cause}" for rank, cause in sorted(causes.items()))
+        raise TrainingFailed(
+            f"{job.phase}: gave up after {cfg.max_failures} restarts: {causes_text}"
+        ) from error
 
 
 def summarise(phase_dir: Path, cfg: TrainConfig) -> dict[str, Any]:
@@ -142,7 +149,7 @@ def summarise(phase_dir: Path, cfg: TrainConfig) -> dict[str, Any]:
 
 
 def _worker_resources(cfg: TrainConfig) -> dict[str, float]:
-    return {"CPU": cfg.cpus_per_worker} | ({"GPU": 1} if cfg.use_gpu else {})
+    return {"CPU": float(cfg.cpus_per_worker)} | ({"GPU": 1.0} if cfg.use_gpu else {})
 
 
 def _require_resources(cfg: TrainConfig) -> None:
@@ -155,8 +162,8 @@ def _require_resources(cfg: TrainConfig) -> None:
     for name, amount in needs.items():
         if has.get(name, 0) < amount:
             raise UserError(
-                f"train: {cfg.num_workers} workers and the data stream need {amount:g} {name}, the cluster has "
-                f"{has.get(name, 0):g}; lower train.num_workers or add nodes"
+                f"train: {cfg.num_workers} workers and the data stream need {amount:g} {name}, the cluster "
+                f"has {has.get(name, 0):g}; lower train.num_workers or add nodes"
             )
 
 

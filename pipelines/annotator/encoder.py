@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ _WITH_POOLER = ("bert", "roberta", "xlm-roberta", "camembert")  # their unused p
 
 
 class Encoder:
-    """Loads once, embeds many times. Raises UserError when the model is absent, incomplete or too short-sighted."""
+    """Loads once, embeds many times. Raises UserError for an absent model or too long a window."""
 
     def __init__(self, cfg: EncoderConfig):
         import torch
@@ -54,10 +55,10 @@ class Encoder:
         return self._tokenizer(text)
 
     def embed(self, windows: Windows) -> np.ndarray:
-        """Embeddings float32 [windows, dimensions] of unit length, as these models are trained to be compared.
+        """Embeddings float32 [windows, dimensions] of unit length, as these models learn to be compared.
 
-        Windows go in batches of like length, so that little is padding. Values may differ in the last bits with
-        the batch a window falls in.
+        Windows go in batches of like length, so that little is padding. Values may differ in the last bits
+        with the batch a window falls in.
         """
         import torch
 
@@ -113,7 +114,8 @@ def encoder_fingerprint(path: str) -> str:
     for pattern in _FILES[:3]:
         for file in sorted(directory.glob(pattern)):
             hasher.update(file.name.encode())
-            hasher.update(np.memmap(file, np.uint8, "r"))
+            with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                hasher.update(data)
     return hasher.digest().hex()
 
 

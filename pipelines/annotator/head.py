@@ -1,4 +1,4 @@
-"""The linear head: logistic regression on frozen embeddings (paper 2.3: a classification head, good or random)."""
+"""The linear head: logistic regression on frozen embeddings (paper 2.3: classification, good or random)."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Head:
 def fit_head(embeddings: np.ndarray, good: np.ndarray, weight: np.ndarray, cfg: HeadConfig) -> Head:
     """Fit by L-BFGS in float64.
 
-    `embeddings` float32 [n, d]; `good` bool [n]; `weight` float [n], of which each class is scaled to one half, so
-    that the odds are even whatever the counts. Features are standardised for the fit, and the scaling is folded
-    into the weights. Raises ValueError when a class is missing.
+    `embeddings` float32 [n, d]; `good` bool [n]; `weight` float [n], of which each class is scaled to one
+    half, so that the odds are even whatever the counts. Features are standardised for the fit; the scaling is
+    folded into the weights. Raises ValueError when a class is missing.
     """
     import torch
 

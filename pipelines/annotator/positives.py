@@ -1,7 +1,7 @@
 """Positives for the annotator: files of good, problem-solving packages, and answers of instruction data.
 
 Archives are read as they were downloaded (`requirements/positives.lock`), nothing is installed or unpacked. A
-positive that a benchmark hit is never trained on: neither as an example of quality nor, through it, as a label.
+text that holds a piece of a benchmark is never a positive: the scores must not know what we measure with.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -116,7 +117,10 @@ def code_of(answer: str) -> tuple[str, str]:
 
 
 def _unfit(text: str, cfg: PositivesConfig, seen: set[bytes]) -> str:
-    size = len(text.encode())
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # JSON can spell half a surrogate pair
+        return "not_unicode"
     if size < cfg.min_bytes:
         return "too_short"
     if size > cfg.max_bytes:
@@ -183,12 +187,12 @@ def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     if path.name.endswith((".whl", ".zip")):
         with zipfile.ZipFile(path) as archive:
             for name in sorted(name for name in archive.namelist() if not name.endswith("/")):
-                yield name, lambda name=name: archive.read(name)
+                yield name, partial(archive.read, name)
     else:
-        with tarfile.open(path, "r:gz") as archive:
-            for entry in archive:
-                if entry.isfile():
-                    yield entry.name.partition("/")[2], lambda entry=entry: archive.extractfile(entry).read()
+        with tarfile.open(path, "r:gz") as tar:
+            for entry in tar:
+                if entry.isfile() and (content := tar.extractfile(entry)):
+                    yield entry.name.partition("/")[2], content.read
 
 
 def _instructions(path: Path, source: PositiveSource) -> Iterator[Positive]:
@@ -196,7 +200,8 @@ def _instructions(path: Path, source: PositiveSource) -> Iterator[Positive]:
         answer = record.get(source.text_field) if isinstance(record, dict) else None
         if not isinstance(answer, str):
             raise UserError(
-                f"{path}: row {number} has no text in {source.text_field!r}; set text_field to the column of answers"
+                f"{path}: row {number} has no text in {source.text_field!r}; "
+                "set text_field to the column of answers"
             )
         code, tag = code_of(answer) if source.code == "fences" else (answer, "")
         said = record.get(source.language_field) or "" if source.language_field else tag

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def roc_auc(score: np.ndarray, good: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Chance that a good document scores above a random one, ties counting half. NaN when a class has no weight."""
+    """Chance that a good document scores above a random one, ties counting half; NaN without both classes."""
     weight = np.ones(len(score)) if weight is None else weight
     _, place = np.unique(score, return_inverse=True)
     positive = np.bincount(place, weight * good)

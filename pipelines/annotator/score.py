@@ -23,7 +23,7 @@ _DOCUMENTS = 1024  # embedded at a time, which bounds memory
 
 
 class Scorer:
-    """A trained annotator, loaded once per process. Raises UserError when the head is of another encoder or window."""
+    """A trained annotator, loaded once per process. Raises UserError for a head of other settings."""
 
     def __init__(self, cfg: AnnotatorConfig, head_dir: Path):
         self._head, about = Head.load(head_dir)
@@ -38,7 +38,7 @@ class Scorer:
         self._config, self._directory = cfg, head_dir
 
     def score(self, text: pa.Array | pa.ChunkedArray) -> np.ndarray:
-        """Mean probability of "good" over each document's windows, float32 [n] in [0, 1]; NaN for a null text."""
+        """Mean probability of "good" over each document's windows, float32 [n] in [0, 1]; NaN for a null."""
         scores = np.empty(len(text), np.float32)
         for start in range(0, len(text), _DOCUMENTS):
             windows = self._encoder.windows(text.slice(start, _DOCUMENTS))
@@ -55,7 +55,8 @@ def scorer_fingerprint(cfg: AnnotatorConfig, head_dir: Path) -> str:
     """Names everything that scores depend on, for the ledger key, without loading the model.
 
     Device, batch size and threads are left out: they move a score by rounding alone, and a recorded score is
-    replayed as it is. The dtype counts as configured, so that a driver without a GPU names what its workers use.
+    replayed as it is. The dtype counts as configured, so that a driver without a GPU names what its workers
+    use.
     """
     head = f"{mmh3.hash128((head_dir / FILE).read_bytes(), signed=False):032x}"
     return stable_hash([SCORE_VERSION, identity(cfg), cfg.encoder.dtype, head])

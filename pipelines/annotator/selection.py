@@ -1,9 +1,9 @@
 """Selection: in each language, the best documents up to that language's token budget (paper 2.3).
 
-A score histogram is an Arrow table `lang, bin, tokens, documents` with one row per bin that is not empty: exact
-sums, so that histograms of shards add up in any order. A bin is 1/65,536 of a score wide. Documents of one bin
-cannot be told apart: the bin in which the budget is reached is taken whole, so a language realises its budget or
-up to one bin more, and what was realised is reported.
+A score histogram is an Arrow table `lang, bin, tokens, documents` with one row per bin that is not empty:
+exact sums, so that histograms of shards add up in any order. A bin is 1/65,536 of a score wide. Documents of
+one bin cannot be told apart: the bin in which the budget is reached is taken whole, so a language realises
+its budget or up to one bin more, and what was realised is reported.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Selection(Config):
 def histogram(lang: pa.Array | pa.ChunkedArray, score: np.ndarray, tokens: np.ndarray) -> pa.Table:
     """Tokens and documents by language and score bin. `tokens` may be bytes where tokens are not known.
 
-    A NaN score is left out. The edge of a bin is exact in float32, so `score >= edge` and "bin or above" agree.
+    A NaN score is left out. A bin's edge is exact in float32, so `score >= edge` and "bin or above" agree.
     """
     scored = ~np.isnan(score)
     bins = np.minimum(score[scored].astype(np.float64) * BINS, BINS - 1).astype(np.int32)
@@ -146,10 +146,11 @@ def select(total: pa.Table, cfg: SelectionConfig, annotator: str) -> Selection:
 def sampling_interval(
     shards: Sequence[pa.Table], selection: Selection, total_shards: int
 ) -> tuple[float, float, float]:
-    """(estimate, low, high) of the tokens selected over all shards when only a random sample of them was scored.
+    """(estimate, low, high) of the tokens selected over all shards, when a random sample of them was scored.
 
-    Cluster sampling (Cochran, Sampling Techniques, 9A.2): the total is m̄·M, its variance M²(1 - m/M)s²/m over the
-    m sampled of M shards; 95 % by the normal law. Raises ValueError for fewer than two sampled shards.
+    Cluster sampling (Cochran, Sampling Techniques, chapter 9A): with mean y and variance s² of the m sampled
+    of M shards, the total is My and its variance M²(1 - m/M)s²/m; 95 % by the normal law. The thresholds are
+    taken as given. Raises ValueError for fewer than two sampled shards.
     """
     selected = np.array([_selected_tokens(shard, selection) for shard in shards], np.float64)
     if len(selected) < 2:

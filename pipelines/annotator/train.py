@@ -59,8 +59,9 @@ def train_annotator(
     """Train on `positives` against a sample of `negatives`; write `head.safetensors` and `metrics.json`.
 
     Both tables have `text`, `group` and `lang`. Nobody checks here for benchmarks: positives come clean from
-    `load_positives`, negatives from the kept corpus. Raises UserError when a class has fewer than two groups or no
-    negative is in a positive's language.
+    `load_positives`, negatives from the kept corpus. The head that is measured is the head that is kept: it
+    never sees the held-out documents. Raises UserError when a class has fewer than two groups, or no negative
+    is in a positive's language.
     """
     columns = ["text", "lang", "group"]
     negatives = sample_negatives(positives, negatives, cfg)
@@ -111,7 +112,7 @@ def train_annotator(
 
 
 def sample_negatives(positives: pa.Table, negatives: pa.Table, cfg: AnnotatorConfig) -> pa.Table:
-    """A seeded sample of `negatives` that are not themselves positives, in the positives' language mix if asked.
+    """A seeded sample of `negatives` that are not also positives, in the positives' language mix if asked.
 
     Takes what there is when a language has too few. Raises UserError when nothing is left.
     """
@@ -131,15 +132,16 @@ def sample_negatives(positives: pa.Table, negatives: pa.Table, cfg: AnnotatorCon
     if not len(rows):
         raise UserError(
             f"annotator: none of {len(negatives)} kept documents can be a negative for positives in "
-            f"{sorted(set(positives['lang'].to_pylist()))}; keep such a language or set negatives_match_language: false"
+            f"{sorted(set(positives['lang'].to_pylist()))}; keep such documents, or set "
+            "negatives_match_language: false"
         )
     return negatives.take(pa.array(rows))
 
 
 def split(group: np.ndarray, share: float, kind: str = "documents") -> np.ndarray:
-    """Which documents are held out, bool [n]: whole groups in hash order until `share` of the documents is reached.
+    """Which documents are held out, bool [n]: whole groups, in hash order, until `share` of them is reached.
 
-    A group that alone would hold out more than twice the share stays in training, unless there is no other way.
+    A group that would hold out more than twice the share stays in training, unless there is no other way.
     Raises UserError when there are fewer than two groups.
     """
     names, member, counts = np.unique(group, return_inverse=True, return_counts=True)
@@ -163,7 +165,7 @@ _TRAINING = pa.schema([("text", pa.large_string()), ("lang", pa.string()), ("gro
 def _fit(
     embeddings: np.ndarray, windows: Windows, good: np.ndarray, training: np.ndarray, cfg: AnnotatorConfig
 ) -> Head:
-    """Every window is an example with its document's label; a document weighs 1, however many windows it has."""
+    """Every window is an example with its document's label; a document weighs 1, whatever its windows."""
     used = training[windows.document]
     weight = 1.0 / windows.counts()[windows.document]
     return fit_head(embeddings[used], good[windows.document][used], weight[used], cfg.head)

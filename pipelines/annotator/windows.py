@@ -7,10 +7,10 @@ tokens. Where the paper is silent: a document of n own tokens has
     w < n <= 2w  two windows, top and bottom, which cover it; a middle one would only repeat them
     n > 2w       three windows; middle is centred, and overlaps the others while n < 3w
 
-A text of more than 3 * window_tokens * bytes_per_token bytes is never tokenised whole: each window is taken from
-a piece of window_tokens * bytes_per_token bytes at the start, around the centre byte, and at the end, cut back to
-the start of a character. The cost is so independent of the document's length. A piece that gives fewer than w
-tokens (almost only blanks) is a shorter window.
+A text of more than 3 * window_tokens * bytes_per_token bytes is never tokenised whole: each window is taken
+from a piece of window_tokens * bytes_per_token bytes at the start, around the centre byte, and at the end,
+cut back to the start of a character. So the cost does not depend on the document's length. A piece that gives
+fewer than w tokens (almost only blanks) is a shorter window.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def spans(count: int, own_tokens: int, kind: int) -> list[tuple[int, int]]:
 
 
 def _character_start(data: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Move each position back to the first byte of the character it points into (at most 3 bytes in UTF-8)."""
+    """Move each position back to the first byte of the character it points into: at most 3 bytes in UTF-8."""
     at = at.copy()
     for _ in range(3):
         inside = at < len(data)

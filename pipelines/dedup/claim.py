@@ -59,11 +59,11 @@ def claim_shard(shard: int, rows: np.ndarray, keys: DocumentKeys, index: Index, 
     band_owner[band_owner >= own[0]] = -1
 
     # From here on a document is an index into `ordinals`, which ascend: owners in the index, then this batch.
-    near = np.unique(band_owner[band_owner >= 0])
-    before = np.union1d(near, exact_owner[exact_owner >= 0])
+    before = np.union1d(band_owner[band_owner >= 0], exact_owner[exact_owner >= 0])
+    signed = np.union1d(band_owner[band_owner >= 0], exact_owner[(exact_owner >= 0) & long])
     ordinals = np.concatenate([before, own])
     signatures = np.zeros((len(ordinals), keys.signature.shape[1]), np.uint8)
-    signatures[np.searchsorted(before, near)] = index.signatures(near, signatures.shape[1])
+    signatures[np.searchsorted(before, signed)] = index.signatures(signed, signatures.shape[1])
     signatures[len(before) :] = keys.signature
     exact_first = np.where(exact_owner < 0, -1, np.searchsorted(before, exact_owner))
     band_first = np.where(band_owner < 0, -1, np.searchsorted(before, band_owner))

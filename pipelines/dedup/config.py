@@ -17,7 +17,7 @@ class DedupConfig(Config):
     """Exact duplicates, and near duplicates by MinHash banding. The first document of the order is kept."""
 
     scope: Literal["corpus"] = "corpus"
-    """Where a duplicate is looked for: among all documents before it, whatever their language and repository."""
+    """Where a duplicate is looked for: among all documents before it, of any language and repository."""
 
     link: Literal["direct", "chain"] = "direct"
     """`direct`: a document goes only if it resembles one that is kept. `chain`: also if it resembles one that

@@ -8,28 +8,39 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from pipelines.kernels.characters import ALPHANUMERIC, BASE64, BLANK, BYTE_CLASSES, HEX, WORD, unicode_letters
+from pipelines.kernels.characters import (
+    BASE64,
+    BLANK,
+    COUNT_BITS,
+    COUNTED,
+    FLAGS,
+    HEX,
+    SPECIAL,
+    WORD,
+    unicode_letters,
+)
 from pipelines.kernels.text import text_buffers
 
-# The shifts of the flags, as plain integers the compiler can fold.
-_ALPHANUMERIC, _BASE64, _HEX, _WORD, _BLANK = (
-    int(flag).bit_length() - 1 for flag in (ALPHANUMERIC, BASE64, HEX, WORD, BLANK)
-)
 _BASE64_RUN = 64
 _HEX_ITEMS = 8
 _UNICODE_ITEMS = 8
 _COLUMNS = 9
+_COUNT_MASK = (1 << COUNT_BITS) - 1
+_BLOCK = 1 << (COUNT_BITS - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class LineStats:
     """Counts per document, int64[n] each; all 0 for a null or empty document.
 
-    A *character* is a Unicode code point. A *line* ends at "\\n", "\\r\\n" or "\\r", which are not part of it;
-    what follows the last end is a line only if it is not empty. *Letters* and *alphanumerics* are what
+    A *character* is a Unicode code point. A *line* ends at "\\n", "\\r\\n" or "\\r", which are not part of
+    it; what follows the last end is a line only if it is not empty. *Letters* and *alphanumerics* are what
     Python's `str.isalpha` and `str.isalnum` say, for every script: a file with Chinese comments is text.
     *Encoded* are the matches of the three expressions of StarCoder2 (section 2.1), with ASCII classes:
-    `[a-zA-Z0-9+/\\n=]{64,}`, `(?:\\b(?:0x|\\\\x)?[0-9a-fA-F]{2}(?:,|\\b\\s*)){8,}`, `(?:\\\\u[0-9a-fA-F]{4}){8,}`.
+
+        [a-zA-Z0-9+/\\n=]{64,}
+        (?:\\b(?:0x|\\\\x)?[0-9a-fA-F]{2}(?:,|\\b\\s*)){8,}
+        (?:\\\\u[0-9a-fA-F]{4}){8,}
     """
 
     bytes: np.ndarray
@@ -54,12 +65,12 @@ class LineStats:
 
 
 def line_stats(text: pa.Array | pa.ChunkedArray) -> LineStats:
-    """Statistics of a (large_)string column; over 150 MB/s on one core of a small VM, no copy of the text."""
+    """Statistics of a (large_)string column in one pass, without a copy of the text."""
     letters, alphanumerics = unicode_letters()
     counts, sizes = [np.zeros((0, _COLUMNS), np.int64)], [np.zeros(0, np.int64)]
     for view in text_buffers(text):
         out = np.empty((len(view), _COLUMNS), np.int64)
-        _line_stats(view.offsets, view.data, BYTE_CLASSES, letters, alphanumerics, out)
+        _line_stats(view.offsets, view.data, FLAGS, COUNTED, letters, alphanumerics, out)
         counts.append(out)
         sizes.append(np.diff(view.offsets))
     columns = np.ascontiguousarray(np.concatenate(counts).T)
@@ -67,78 +78,82 @@ def line_stats(text: pa.Array | pa.ChunkedArray) -> LineStats:
 
 
 @njit(cache=True, nogil=True)
-def _line_stats(offsets, data, classes, unicode_alpha, unicode_alnum, out):  # noqa: C901
+def _line_stats(offsets, data, flag_table, count_table, unicode_alpha, unicode_alnum, out):
+    """Few operations and no unpredictable branch for a common byte; the rest is behind SPECIAL."""
     for document in range(len(offsets) - 1):
         start, end = offsets[document], offsets[document + 1]
-        letters = alphanumerics = blanks = continuation = 0
-        lines = line = longest = content = 0
-        encoded = longest_encoded = base64 = 0
-        word = hexadecimal = 0  # one bit per byte, the newest lowest
-        hex_resume = unicode_resume = start
-        for i in range(start, end):
-            byte = data[i]
-            flags = np.int64(classes[byte])
-            letters += flags & 1
-            alphanumerics += (flags >> _ALPHANUMERIC) & 1
-            blanks += (flags >> _BLANK) & 1
-            line += 1
-            if byte >= 0x80:
-                if byte < 0xC0:
-                    continuation += 1
-                    line -= 1
-                else:
-                    code = _code_point(data, i, end)
-                    letters += (unicode_alpha[code >> 3] >> (code & 7)) & 1
-                    alphanumerics += (unicode_alnum[code >> 3] >> (code & 7)) & 1
-            elif byte == 10 or byte == 13:
-                line -= 1
-                if byte == 13 or i == start or data[i - 1] != 13:
-                    lines += 1
-                    content += line
-                    longest = max(longest, line)
-                    line = 0
-
-            base64 = (base64 + 1) * ((flags >> _BASE64) & 1)
-            if base64 >= _BASE64_RUN:
-                encoded += _BASE64_RUN if base64 == _BASE64_RUN else 1
-                longest_encoded = max(longest_encoded, base64)
-
-            # A first item of hexadecimal data is seen at the byte after its two digits, when that ends a word.
-            word = ((word << 1) | ((flags >> _WORD) & 1)) & 0b111111
-            hexadecimal = ((hexadecimal << 1) | ((flags >> _HEX) & 1)) & 0b111
-            if (hexadecimal & 0b110) == 0b110 and (word & 1) == 0 and i >= hex_resume:
-                first = -1
-                if (word & 0b1111) == 0b0110:  # 48
-                    first = i - 2
-                elif word == 0b011110 and data[i - 4] == 48 and data[i - 3] == 120:  # 0x48
-                    first = i - 4
-                elif word == 0b101110 and data[i - 4] == 92 and data[i - 3] == 120:  # \x48 after a word
-                    first = i - 4
-                if first >= 0:
-                    items, hex_resume = _hexadecimal_run(data, first, end, classes)
+        letters = alphanumerics = blanks = continuations = 0
+        lines = longest = content = encoded = longest_encoded = 0
+        line_start, line_continuations = start, continuations
+        not_base64 = start - 1  # the last byte that is not
+        recent = 0  # WORD and HEX of the bytes so far, two bits each, the newest lowest
+        hex_end = unicode_end = start  # where the last run of encoded data ended
+        block = start
+        while block < end:
+            block_end = min(end, block + _BLOCK)
+            counted = 0
+            for i in range(block, block_end):
+                byte = data[i]
+                flags = flag_table[byte]
+                counted += count_table[byte]
+                recent = (recent << 2) | (flags & (WORD | HEX))
+                hex_start = -1
+                if flags & SPECIAL:
+                    if byte >= 0x80:
+                        if byte < 0xC0:
+                            continuations += 1
+                        else:
+                            code = _code_point(data, i, end)
+                            letters += (unicode_alpha[code >> 3] >> (code & 7)) & 1
+                            alphanumerics += (unicode_alnum[code >> 3] >> (code & 7)) & 1
+                    elif byte == 10 or byte == 13:
+                        if byte == 13 or i == start or data[i - 1] != 13:
+                            line = i - line_start - (continuations - line_continuations)
+                            lines += 1
+                            content += line
+                            longest = max(longest, line)
+                        line_start, line_continuations = i + 1, continuations
+                    elif byte == 120:
+                        # 0x at the start of a word, or \x behind one: where the expression has its boundary.
+                        behind_word = (recent >> 4) & WORD
+                        if i > start and (
+                            (data[i - 1] == 48 and not behind_word) or (data[i - 1] == 92 and behind_word)
+                        ):
+                            hex_start = i - 1
+                    elif i >= unicode_end:
+                        unicode_end = _unicode_run(data, i, end, flag_table)
+                        if unicode_end - i >= 6 * _UNICODE_ITEMS:
+                            encoded += unicode_end - i
+                            longest_encoded = max(longest_encoded, unicode_end - i)
+                not_base64 = not_base64 if flags & BASE64 else i
+                if i - not_base64 >= _BASE64_RUN:
+                    encoded += _BASE64_RUN if i - not_base64 == _BASE64_RUN else 1
+                    longest_encoded = max(longest_encoded, i - not_base64)
+                if (recent & 0b01_11_11_01) == 0b00_11_11_00:  # a word of two hexadecimal digits just ended
+                    hex_start = i - 2
+                if hex_start >= hex_end:
+                    items, hex_end = _hexadecimal_run(data, hex_start, end, flag_table)
                     if items >= _HEX_ITEMS:
-                        encoded += hex_resume - first
-                        longest_encoded = max(longest_encoded, hex_resume - first)
-
-            if byte == 92 and i >= unicode_resume:
-                unicode_resume = _unicode_run(data, i, end, classes)
-                if unicode_resume - i >= 6 * _UNICODE_ITEMS:
-                    encoded += unicode_resume - i
-                    longest_encoded = max(longest_encoded, unicode_resume - i)
-
+                        encoded += hex_end - hex_start
+                        longest_encoded = max(longest_encoded, hex_end - hex_start)
+            letters += counted & _COUNT_MASK
+            alphanumerics += (counted >> COUNT_BITS) & _COUNT_MASK
+            blanks += counted >> (2 * COUNT_BITS)
+            block = block_end
         if end > start and data[end - 1] != 10 and data[end - 1] != 13:
+            line = end - line_start - (continuations - line_continuations)
             lines += 1
             content += line
             longest = max(longest, line)
         row = out[document]
-        row[0], row[1], row[2], row[3] = end - start - continuation, lines, longest, content
+        row[0], row[1], row[2], row[3] = end - start - continuations, lines, longest, content
         row[4], row[5], row[6] = letters, alphanumerics, blanks
         row[7], row[8] = encoded, longest_encoded
 
 
 @njit(cache=True, nogil=True)
 def _code_point(data, i, end):
-    """The code point whose first byte is at `i`. Invalid UTF-8 gives some number, but reads no byte beyond."""
+    """The code point whose first byte is at `i`. Invalid UTF-8 gives some number within the tables."""
     byte = np.int64(data[i])
     length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
     code = byte & (0xFF >> (length + 1))
@@ -148,7 +163,7 @@ def _code_point(data, i, end):
 
 
 @njit(cache=True, nogil=True)
-def _hexadecimal_run(data, first, end, classes):
+def _hexadecimal_run(data, first, end, flags):
     """Items `(0x|\\x)?HH` from `first`, which is known to be at a word boundary -> (items, end of the last).
 
     Follows the regular expression: a comma ends an item and a word must follow at once; otherwise white space
@@ -163,12 +178,10 @@ def _hexadecimal_run(data, first, end, classes):
             and (data[position] == 48 or data[position] == 92)
         ):
             position += 2
-        if position + 1 >= end or not (
-            (classes[data[position]] >> _HEX) & 1 and (classes[data[position + 1]] >> _HEX) & 1
-        ):
+        if position + 1 >= end or not (flags[data[position]] & HEX and flags[data[position + 1]] & HEX):
             break
         position += 2
-        if position < end and (classes[data[position]] >> _WORD) & 1:
+        if position < end and flags[data[position]] & WORD:
             break
         items += 1
         escape_may_follow = True
@@ -176,24 +189,24 @@ def _hexadecimal_run(data, first, end, classes):
             position += 1
             escape_may_follow = False
         else:
-            while position < end and (classes[data[position]] >> _BLANK) & 1:
+            while position < end and flags[data[position]] & BLANK:
                 position += 1
                 escape_may_follow = False
         resume = position
         if position >= end:
             break
-        if not ((classes[data[position]] >> _WORD) & 1 or (escape_may_follow and data[position] == 92)):
+        if not (flags[data[position]] & WORD or (escape_may_follow and data[position] == 92)):
             break
     return items, resume
 
 
 @njit(cache=True, nogil=True)
-def _unicode_run(data, first, end, classes):
+def _unicode_run(data, first, end, flags):
     """End of the run of `\\uXXXX` items that starts at `first`; `first` itself if there is none."""
     position = first
     while position + 5 < end and data[position] == 92 and data[position + 1] == 117:
         for j in range(position + 2, position + 6):
-            if not (classes[data[j]] >> _HEX) & 1:
+            if not flags[data[j]] & HEX:
                 return position
         position += 6
     return position

@@ -70,17 +70,17 @@ def band_keys(bins: np.ndarray, *, bands: int, rows: int) -> np.ndarray:
             f"{bands} bands of {rows} rows need {bands * rows} bins, and there are {bins.shape[1]}"
         )
     keys = np.empty((len(bins), bands), np.uint64)
-    _band_keys(np.ascontiguousarray(bins).view(np.uint8), rows * bins.itemsize, keys)
+    _band_keys(np.ascontiguousarray(bins, "<u4").view(np.uint8), rows * bins.itemsize, keys)
     return keys
 
 
 def signatures(bins: np.ndarray) -> np.ndarray:
-    """uint8[n, bins]: the low byte of each bin, enough for an estimate (b-bit MinHash, Li & König, WWW 2010)."""
+    """uint8[n, bins]: the low byte of each bin (b-bit MinHash, Li & König, WWW 2010)."""
     return bins.astype(np.uint8)
 
 
 def estimate_jaccard(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Jaccard similarity float32[n] of signatures uint8[n, bins]; 1 in 256 bytes agrees by chance, and is taken off."""
+    """Jaccard similarity float32[n] of signatures uint8[n, bins], less the 1 in 256 that agrees by chance."""
     agree = np.mean(left == right, axis=-1, dtype=np.float32)
     return np.maximum((agree * 256 - 1) / 255, 0, dtype=np.float32)
 
@@ -119,7 +119,7 @@ def _minhash(offsets, data, shingle, donors, out, short):
             byte = data[at] if at < end else np.uint8(0)
             if _IS_WORD[byte]:
                 token = (token ^ np.uint64(byte)) * _FNV_PRIME
-            elif token != _FNV_OFFSET:
+            elif token != _FNV_OFFSET:  # at the end of a token
                 token = fmix64(token)
                 rolling = rolling * _BASE + token - oldest * window[place]
                 window[place] = token

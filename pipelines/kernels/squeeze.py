@@ -2,8 +2,8 @@
 
 Kept: every byte but white space, control characters, quotes, commas, backslash escapes of white space
 (`\\n`, `\\r`, `\\t`), other backslashes, and `#`, `/`, `*`. ASCII letters are lower-cased. So a function is
-found again when it is re-indented, re-wrapped, run through a formatter (quote style, trailing commas), put into
-a comment (`//`, `#`, ` * `), or stored in a JSON string (a notebook, a line of a benchmark's own file).
+found again when it is re-indented, re-wrapped, run through a formatter (quote style, trailing commas), put
+into a comment (`//`, `#`, ` * `), or stored in a JSON string (a notebook, a line of a benchmark's own file).
 """
 
 from __future__ import annotations
@@ -37,67 +37,67 @@ def squeeze(text: str) -> bytes:
     offsets.flags.writeable = False  # as in a TextBuffers, so that one compiled version serves both
     out = np.empty(len(data) + 2, np.uint8)  # a block is full one byte before its end, for the separator
     starts = np.empty(1, np.int64)
-    _, _, _, at = fill_block(offsets, data, 0, 0, False, out, 0, starts, KEPT)
+    _, _, at = fill_block(offsets, data, 0, 0, out, 0, starts, KEPT)
     return out[: at - 1].tobytes()
 
 
 @njit(cache=True, nogil=True)
-def fill_block(offsets, data, document, position, escaped, out, at, starts, kept):
+def fill_block(offsets, data, document, position, out, at, starts, kept):
     """Squeeze documents one after the other into `out[at:]`, each followed by SEPARATOR, until it is full.
 
-    `position` is how far into `document` an earlier block came, `escaped` whether it stopped behind a backslash.
-    `starts[document]` becomes where the document starts in `out`; one that goes on from an earlier block keeps
-    what the caller wrote. Returns (document, position, escaped, at) to go on with; done when document is n.
+    `position` is how far into `document` an earlier block came. `starts[document]` becomes where the document
+    starts in `out`; one that goes on from an earlier block keeps what the caller wrote. Returns (document,
+    position, at) to go on with; done when document is n.
     """
-    n = len(offsets) - 1
     limit = len(out) - 1
-    while document < n:
+    while document < len(offsets) - 1:
         if position == 0:
             starts[document] = at
-            escaped = False
         i, end = offsets[document] + position, offsets[document + 1]
-        # Every byte is written and only the kept ones advance: no branch to mispredict on blanks and words.
         while i < end and at < limit:
-            byte = data[i]
-            if byte == 92:
-                escaped = True
-            elif escaped:
-                escaped = False
-                value = 0 if byte == 110 or byte == 114 or byte == 116 else kept[byte]
-                out[at] = value
-                at += value != 0
-            else:
+            stop = min(end, i + limit - at)
+            # Every byte is written and only kept ones advance: no branch to mispredict on blanks and words.
+            while i < stop:
+                byte = data[i]
                 value = kept[byte]
                 out[at] = value
                 at += value != 0
-            i += 1
-        if i < end or at >= limit:
-            return document, i - offsets[document], escaped, at
+                i += 1
+                if byte == 92:
+                    i = _after_escape(data, i, end)
+        if at >= limit:
+            return document, i - offsets[document], at
         out[at] = 0xFF
         at += 1
         document += 1
         position = 0
-    return document, 0, False, at
+    return document, 0, at
+
+
+@njit(cache=True, nogil=True)
+def _after_escape(data, i, end):
+    """Behind the escape whose first backslash is before `i`: more backslashes, and n, r or t."""
+    while i < end and data[i] == 92:
+        i += 1
+    if i < end and (data[i] == 110 or data[i] == 114 or data[i] == 116):
+        i += 1
+    return i
 
 
 @njit(cache=True, nogil=True)
 def original_span(data, start, end, first, last, kept):
     """Where in `data[start:end]` the kept bytes number `first` to `last` (inclusive) lie: (begin, end)."""
-    escaped = False
     count = 0
-    begin = start
-    for i in range(start, end):
+    begin = i = start
+    while i < end:
         byte = data[i]
+        if kept[byte] != 0:
+            if count == first:
+                begin = i
+            if count == last:
+                return begin, i + 1
+            count += 1
+        i += 1
         if byte == 92:
-            escaped = True
-            continue
-        dropped = kept[byte] == 0 or (escaped and (byte == 110 or byte == 114 or byte == 116))
-        escaped = False
-        if dropped:
-            continue
-        if count == first:
-            begin = i
-        if count == last:
-            return begin, i + 1
-        count += 1
+            i = _after_escape(data, i, end)
     return begin, end

@@ -38,7 +38,8 @@ class Dealer:
     """
 
     def __init__(self, dealing: Dealing, seek: Seek, stop: int):
-        self.dealing, self.interleaver = dealing, seek.interleaver
+        self.dealing = dealing
+        self.interleaver = seek.interleaver.copy()  # what came through Ray's object store cannot be written to
         self.step, self.stop = seek.position, stop
         self.used = dict(seek.used)  # sequences of each open entry that have been given out
         self.expected = deque(seek.entries)

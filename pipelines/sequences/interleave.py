@@ -54,15 +54,21 @@ class Interleaver:
     total: int
     slots: np.ndarray = field(init=False)  # int64 [window]: entry in each turn, -1 when free
     left: np.ndarray = field(init=False)  # int64 [window]: sequences that entry has still to give
+    counts: np.ndarray = field(init=False)  # int64 [total], right for the first `known`
     cursor: int = 0
     opened: int = 0  # entries that have had a turn
     known: int = 0  # entries whose sequence count has been told
-    counts: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.slots = np.full(self.window, -1, np.int64)
         self.left = np.zeros(self.window, np.int64)
         self.counts = np.zeros(self.total, np.int64)
+
+    def copy(self) -> Interleaver:
+        arrays = {name: getattr(self, name).copy() for name in ("slots", "left", "counts")}
+        made = Interleaver(self.window, self.total, cursor=self.cursor, opened=self.opened, known=self.known)
+        vars(made).update(arrays)
+        return made
 
     def tell(self, counts: Sequence[int] | np.ndarray) -> None:
         """The sequence counts of the next entries, in order."""

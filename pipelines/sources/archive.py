@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -53,10 +52,11 @@ def _is_zip(name: str) -> bool:
 
 
 def repository_name(name: str) -> str:
-    """ "pool/foo_1.2.orig.tar.xz" -> "foo_1.2"."""
+    """The name without suffix and tags: foo_1.2.orig.tar.xz is foo_1.2, a-1.0-py3-none-any.whl is a-1.0."""
     base = os.path.basename(name)
     suffix = max((s for s in SUFFIXES if base.lower().endswith(s)), key=len, default="")
-    return re.sub(r"\.orig$", "", base[: len(base) - len(suffix)])
+    stem = base[: len(base) - len(suffix)].removesuffix(".orig")
+    return "-".join(stem.split("-")[:2]) if suffix == ".whl" else stem
 
 
 def read(shard: Shard, cfg: SourceConfig) -> Iterator[pa.Table]:

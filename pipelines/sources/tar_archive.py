@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 from pipelines.sources.files import Expansion, Unpacked, damage
 from pipelines.sources.licenses import MAX_METADATA_BYTES, of_package, states_license
@@ -35,14 +35,44 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error} at byte {opened.offset}") from error
 
 
+@contextmanager
+def _open(archive: Archive, allowance: int) -> Iterator[tuple[tarfile.TarFile, Unpacked]]:
+    with damage(archive.uri), closing(Unpacked(archive.uri, allowance)) as stream:
+        try:
+            stream.permit(_HEADER_BYTES)
+            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as opened:  # type: ignore[call-overload]
+                yield opened, stream
+        except tarfile.TarError as error:
+            raise UserError(
+                f"{archive.uri}: truncated or not a tar archive ({error}); fetch it again"
+            ) from error
+
+
+def _files(opened: tarfile.TarFile, stream: Unpacked) -> Iterator[tarfile.TarInfo]:
+    """The headers of regular files. What is to be read of one is read before the next is asked for."""
+    while (header := opened.next()) is not None:
+        stream.permit(header.size + _HEADER_BYTES)
+        if header.isreg():
+            yield header
+        opened.members.clear()  # type: ignore[attr-defined]  # else it keeps every header
+
+
+def _content(opened: tarfile.TarFile, header: tarfile.TarInfo) -> bytes:
+    stream = opened.extractfile(header)
+    return stream.read() if stream else b""
+
+
 def license(archive: Archive) -> str:
     """What a Python, npm or Rust source package says of itself; other archives are not looked through: ""."""
     if not archive.uri.lower().endswith((".tar.gz", ".tgz", ".crate")):
         return ""
     try:
-        for name, size, read in _headers(archive, min(archive.allowance, _LICENSE_BYTES)):
-            if states_license(name) and size <= MAX_METADATA_BYTES and (stated := of_package(name, read())):
-                return stated
+        with _open(archive, min(archive.allowance, _LICENSE_BYTES)) as (opened, stream):
+            for header in _files(opened, stream):
+                if not states_license(header.name) or header.size > MAX_METADATA_BYTES:
+                    continue
+                if stated := of_package(header.name, _content(opened, header)):
+                    return stated
     except Expansion:
         return ""
     return ""
@@ -50,38 +80,12 @@ def license(archive: Archive) -> str:
 
 def members(archive: Archive) -> Iterator[Member]:
     """The documents, in the archive's order. Raises Expansion past the archive's allowance."""
-    for name, size, read in _headers(archive, archive.allowance):
-        if not archive.is_document(name):
-            continue
-        if size > archive.max_document_bytes:
-            yield Member(name, size, None, "too_large")
-        else:
-            yield Member(name, size, read(), None)
-
-
-class _Content:
-    """Reads one member's content; valid until the next header is read."""
-
-    def __init__(self, opened: tarfile.TarFile, header: tarfile.TarInfo) -> None:
-        self._opened, self._header = opened, header
-
-    def __call__(self) -> bytes:
-        stream = self._opened.extractfile(self._header)
-        return stream.read() if stream else b""
-
-
-def _headers(archive: Archive, allowance: int) -> Iterator[tuple[str, int, _Content]]:
-    """(name, size, content) of each regular file."""
-    with damage(archive.uri), closing(Unpacked(archive.uri, allowance)) as stream:
-        try:
-            stream.permit(_HEADER_BYTES)
-            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as opened:  # type: ignore[call-overload]
-                while (header := opened.next()) is not None:
-                    stream.permit(header.size + _HEADER_BYTES)
-                    if header.isreg():
-                        yield printable(header.name), header.size, _Content(opened, header)
-                    opened.members.clear()  # else it keeps every header
-        except tarfile.TarError as error:
-            raise UserError(
-                f"{archive.uri}: truncated or not a tar archive ({error}); fetch it again"
-            ) from error
+    with _open(archive, archive.allowance) as (opened, stream):
+        for header in _files(opened, stream):
+            name = printable(header.name)
+            if not archive.is_document(name):
+                continue
+            if header.size > archive.max_document_bytes:
+                yield Member(name, header.size, None, "too_large")
+            else:
+                yield Member(name, header.size, _content(opened, header), None)

@@ -20,7 +20,7 @@ from pipelines.schema import stable_hash
 from snowcoder.base import Config
 
 _BLOCK_BYTES = 4 << 20
-# The fast automaton takes about 250 bytes per byte of needle; beyond this it would not stay in a small worker.
+# The fast automaton takes some 450 bytes per byte of needle: above this, half a gigabyte in every worker.
 _DFA_NEEDLE_BYTES = 1 << 20
 # Where a docstring turns from saying what to do to showing it.
 _EXAMPLES = re.compile(
@@ -77,7 +77,7 @@ class BenchmarkIndex:
 
     @classmethod
     def build(cls, texts: Iterable[BenchmarkText], cfg: DecontaminateConfig | None = None) -> BenchmarkIndex:
-        """Needles of all texts; of equal ones the first owns it, so the order of `texts` is part of the index."""
+        """Needles of all texts. Of equal ones the first is the owner: the order of `texts` counts."""
         cfg = cfg or DecontaminateConfig()
         owners: dict[bytes, tuple[str, str]] = {}
         for text in texts:
@@ -99,7 +99,7 @@ class BenchmarkIndex:
         return matches
 
     def search(self, text: pa.Array | pa.ChunkedArray, evidence: int) -> Iterator[tuple[int, Match]]:
-        """(document, first match) of every document with one, in order. Memory does not grow with the text."""
+        """(document, first match) of every document with one, in order, in bounded memory."""
         if not self.needles:
             return
         base = 0
@@ -121,8 +121,8 @@ class BenchmarkIndex:
     def _first_matches(self, view: TextBuffers) -> Iterator[tuple[int, int, int]]:
         """(document, needle, squeezed offset in the document) of each document's first match.
 
-        Documents are squeezed into one block after the other, separated by a byte that no needle has. A
-        document that does not fit goes on in the next block, behind its own last bytes: a match may lie across.
+        Documents are squeezed into one block after the other, separated by a byte that no needle has. One
+        that does not fit goes on in the next block, behind its own last bytes: a match may lie across.
         """
         overlap = max(map(len, self.needles)) - 1
         block = np.empty(_BLOCK_BYTES + overlap, np.uint8)
@@ -130,15 +130,14 @@ class BenchmarkIndex:
             len(view), np.int64
         )  # where in the block a document starts; negative: in an earlier one
         document = position = at = 0
-        escaped = False
         found = -1
         while document < len(view):
             first = document
-            document, position, escaped, at = fill_block(
-                view.offsets, view.data, document, position, escaped, block, at, starts, KEPT
+            document, position, at = fill_block(
+                view.offsets, view.data, document, position, block, at, starts, KEPT
             )
             block_starts = starts[first : document + 1]
-            for needle, begin, _ in _automaton(self.needles).find_matches_as_indexes(block[:at]):
+            for needle, begin, _ in _automaton(self.needles).find_matches_as_indexes(block.data[:at]):
                 owner = first + int(np.searchsorted(block_starts, begin, side="right")) - 1
                 if owner > found:
                     found = owner
@@ -172,23 +171,22 @@ def needles_of(text: BenchmarkText, cfg: DecontaminateConfig) -> list[bytes]:
 
 
 def _description_needle(description: str, cfg: DecontaminateConfig) -> bytes:
-    """Up to the examples when that says enough: a translated task keeps its words and rewrites its examples."""
+    """Up to the examples if that says enough: a translated task keeps its words, not its examples."""
     start = squeeze(_EXAMPLES.split(description, maxsplit=1)[0])
     return start if len(start) >= cfg.min_description else squeeze(description)
 
 
 def _descriptions(prompt: str) -> list[str]:
-    """The docstrings of a Python prompt; the whole of any other."""
+    """The docstrings of a Python prompt; the whole of one that has none or is not Python."""
     tree = _parsed(prompt)
-    if tree is None:
-        return [prompt]
-    return [
+    docstrings = [
         node.value.value
-        for node in ast.walk(tree)
+        for node in (ast.walk(tree) if tree else ())
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     ]
+    return docstrings or [prompt]
 
 
 def _signature(text: BenchmarkText) -> str:

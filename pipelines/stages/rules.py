@@ -1,9 +1,9 @@
 """The first stage: is this file code that a person wrote? Rules of The Stack, StarCoder2 and DeepSeek-Coder.
 
-Every rule is judged for every document, so that the ledger can answer "what would this rule cost?"; the *reason*
-is the first rule in the order of `RULES`. A rule either needs the text (its hit is a fact) or compares a kept
-measurement with a threshold. Verdicts are taken from the measurements as stored, in float32, so that judging
-again from the ledger gives the same verdicts as judging the text.
+Every rule is judged for every document, so that the ledger can answer "what would this rule cost?"; the
+*reason* is the first rule in the order of `RULES`. A rule either needs the text (its hit is a fact) or
+compares a kept measurement with a threshold. Verdicts are taken from the measurements as stored, in float32,
+so that judging again from the ledger gives the same verdicts as judging the text.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def judge_rules(docs: pa.Table, cfg: RulesConfig) -> pa.Table:
 
 
 def rejudge(verdicts: pa.Table, cfg: RulesConfig) -> pa.Table:
-    """The verdicts under other limits, from the ledger alone. `cfg.text_key` must be that of the first judging."""
+    """The verdicts under other limits, from the ledger alone; `cfg.text_key` must be that of the judging."""
     facts = _numpy(verdicts["hits"]) & np.uint64(sum(int(_BIT[name]) for name in _TEXT_RULES))
     faults = pc.if_else(
         pc.starts_with(verdicts["reason"].cast(pa.string()), "error:"),

@@ -35,7 +35,7 @@ class Limits(Config):
     max_characters: int | None = None
     """Largest file."""
     max_data_lines: int | None = None
-    """Lines in a file of data (Text, JSON, YAML, ...), where `max_lines` would let megabytes of it through."""
+    """Lines in a file of data (Text, JSON, YAML, ...), of which `max_lines` would let megabytes through."""
     min_visible: int | None = None
     """Characters of markup that a reader would see."""
     min_visible_share: float | None = None
@@ -43,11 +43,11 @@ class Limits(Config):
 
 
 # Long lines are normal in markup and data; only absurd ones are dropped (StarCoder2).
-_LONG_LINES = dict(max_line=100_000, max_mean_line=None)
+_LONG_LINES: dict[str, Any] = {"max_line": 100_000, "max_mean_line": None}
 # DeepSeek-Coder (arXiv 2401.14196, section 2.1), which widens The Stack's 100-5000.
-_SMALL_DATA = dict(min_characters=50, max_characters=5000, max_data_lines=512)
+_SMALL_DATA: dict[str, Any] = {"min_characters": 50, "max_characters": 5000, "max_data_lines": 512}
 # Instructions are short and operands are numbers (StarCoder2).
-_NUMERIC = dict(min_alphabetic=None)
+_NUMERIC: dict[str, Any] = {"min_alphabetic": None}
 
 LANGUAGE_LIMITS: dict[str, dict[str, Any]] = {
     "HTML": {**_LONG_LINES, "min_visible": 100, "min_visible_share": 0.2},
@@ -103,7 +103,7 @@ class RulesConfig(Config):
     limits: Limits = Limits()
     """Thresholds of every language that `languages` does not mention."""
     languages: dict[str, dict[str, Any]] = Field(default_factory=lambda: dict(LANGUAGE_LIMITS))
-    """Language -> the fields of Limits that differ there. Given in a recipe, it replaces the default table."""
+    """Language -> the fields of Limits that differ there. A recipe's table replaces the whole default."""
     generated_lines: int = Field(default=5, ge=0)
     """How many first lines are searched for `generated_phrases` (StarCoder2)."""
     generated_characters: int = Field(default=4096, ge=1)
@@ -131,5 +131,5 @@ class RulesConfig(Config):
 
     @property
     def text_key(self) -> str:
-        """Hash of the fields that need the text. Equal keys: `rejudge` does, and nothing has to be read again."""
+        """Hash of the fields that need the text. While it stays equal, `rejudge` does and nothing is read."""
         return stable_hash(self.model_dump(exclude={"limits", "languages"}))

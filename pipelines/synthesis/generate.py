@@ -1,9 +1,9 @@
 """Ask the generator: planned chunks in order -> Ray Data -> vLLM -> the request ledger, one commit per chunk.
 
-    range(chunks to do) -> load, render, tokenise [tasks] -> vLLM engines [actor pool] -> select [tasks] -> commit
+    chunks to do -> load, render, tokenise [tasks] -> vLLM engines [actor pool] -> select [tasks] -> commit
 
-Answers of one engine come back in any order, so they are put together by ordinal. Memory is bounded by the chunks in
-flight: an engine gets one chunk at a time, and a chunk leaves memory when it is committed.
+Answers of one engine come back in any order, so they are put together by ordinal. Memory is bounded by the
+chunks in flight: an engine gets one chunk at a time, and a chunk leaves memory when it is committed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipelines.synthesis.models import fingerprint
 from pipelines.synthesis.prompts import recipe
 from snowcoder.base import UserError
 
-# Ray's processor carries a row with this column set past the engine, and sets it when the engine fails on a row.
+# Ray's processor carries a row with this column set past the engine; the engine sets it where it fails.
 _ERROR = "__inference_error__"
 _ERROR_CHARACTERS = 300
 
@@ -49,18 +49,18 @@ class Progress:
 
 
 def generate(plan: ledger.Plan, config: SynthesisConfig, model: Path, directory: Path) -> Iterator[Progress]:
-    """Answer every planned request that `directory` does not hold, committing chunk by chunk; yields at each commit.
+    """Answer every planned request that `directory` does not hold, chunk by chunk; yields at each commit.
 
-    Needs a Ray session. An error of one request is a row with `error`, never a lost chunk. Raises UserError when the
-    ledger answers other questions, or was written by another model.
+    Needs a Ray session. An error of one request is a row with `error`, never a lost chunk. Raises UserError
+    when the ledger answers other questions, or was written by another model.
     """
     model_hash = fingerprint(model)
     directory.mkdir(parents=True, exist_ok=True)
     done = set(_checked(plan, directory, model_hash))
     started = time.monotonic()
     totals = {"requests": 0, "errors": 0, "prompt_tokens": 0, "output_tokens": 0}
-    # A retried engine task may deal its rows to other blocks than before, so a chunk can end incomplete. It is
-    # then asked again; twice without progress means something else is wrong.
+    # A retried engine task may deal its rows to other blocks than before, so a chunk can end incomplete. It
+    # is then asked again; twice without progress means something else is wrong.
     fruitless = 0
     while todo := [chunk for chunk in range(plan.chunks) if chunk not in done]:
         before = len(done)
@@ -113,7 +113,9 @@ def _complete_chunks(
     )
     waiting: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
     expected = dict.fromkeys(todo, 0)
-    for batch in processor(questions).iter_batches(batch_size=None, batch_format="pyarrow"):
+    answered = processor(questions)
+    answered.context.execution_no_progress_timeout_s = config.engine.stall_seconds
+    for batch in answered.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in batch.to_pylist():
             chunk = row["chunk"]
             waiting[chunk][row["ordinal"]] = _answer(row)
@@ -123,7 +125,7 @@ def _complete_chunks(
 
 
 def engine_config(engine: EngineConfig, model: Path) -> Any:
-    """Ray's vLLMEngineProcessorConfig; on CPU with what it takes to keep Ray and vLLM from asking for GPUs."""
+    """Ray's vLLMEngineProcessorConfig, on CPU with what keeps Ray and vLLM from asking for GPUs."""
     import ray
     from ray.data.llm import vLLMEngineProcessorConfig
 
@@ -143,8 +145,8 @@ def engine_config(engine: EngineConfig, model: Path) -> Any:
         bundle["GPU"] = 1
     else:
         arguments["enforce_eager"] = True
-        # vLLM 0.32 kills the engine when a request with a seed is prefilled in parts on CPU ("CPU Generator does not
-        # use offset"), so prompts go in whole.
+        # vLLM 0.32 kills the engine when a request with a seed is prefilled in parts on CPU ("CPU Generator
+        # does not use offset"), so prompts go in whole.
         arguments["enable_chunked_prefill"] = False
         arguments["max_num_batched_tokens"] = max(engine.max_model_len, 4096)
         variables |= {
@@ -153,6 +155,7 @@ def engine_config(engine: EngineConfig, model: Path) -> Any:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # Ray decides where workers run
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # engine inside the actor: starts in 4 s, not 54 s
             "OMP_NUM_THREADS": str(max(1, int(engine.cpus))),
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads stall one another when Ray shares the cores out
         }
     return vLLMEngineProcessorConfig(
         model_source=str(model),
@@ -165,14 +168,15 @@ def engine_config(engine: EngineConfig, model: Path) -> Any:
         concurrency=(engine.replicas, engine.replicas),
         should_continue_on_error=True,
         log_engine_metrics=False,  # needs ray[serve] complete; the ledger has the counts
-        chat_template_stage=False,  # rendered and tokenised by us, to know a prompt's length before sending it
+        chat_template_stage=False,  # rendered and tokenised by us: the length is known before sending
         tokenize_stage=False,
         detokenize_stage=False,
     )
 
 
 def _questions(plan: ledger.Plan, chunks: list[int], model: Path, max_model_len: int) -> Iterator[pa.Table]:
-    """Engine rows of whole chunks: tokenised prompt, sampling parameters, or the error that keeps a row from it."""
+    """Engine rows of whole chunks: tokenised prompt, sampling parameters, or the error that keeps a row from
+    it."""
     for chunk in chunks:
         table = plan.load(chunk)
         rows = [_question(row, _tokenizer(str(model)), max_model_len) for row in table.to_pylist()]
@@ -191,9 +195,7 @@ def _question(row: dict[str, Any], tokenizer: Any, max_model_len: int) -> dict[s
     if question["error"]:
         return question
     if ledger.prompt_hash(row["recipe"], row["snippet"], row["lang"]) != row["prompt_hash"]:
-        raise UserError(
-            f"synthesis.recipes: the template {row['recipe']!r} changed after the plan; plan in a new run"
-        )
+        raise ValueError(f"the plan's prompt and the template {row['recipe']!r} differ")
     messages = recipe(row["recipe"]).messages(row["snippet"], row["lang"])
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     question["prompt_ids"] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -252,7 +254,8 @@ def _tokenizer(model: str) -> Any:
 
 
 def _stop_tokens(model: Path) -> frozenset[int]:
-    """Tokens that end a text: the end of sequence of the tokenizer and of the generation config, as in vLLM."""
+    """Tokens that end a text: the end of sequence of the tokenizer and of the generation config, as in
+    vLLM."""
     ids = {_tokenizer(str(model)).eos_token_id}
     path = model / "generation_config.json"
     if path.is_file():

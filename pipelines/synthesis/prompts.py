@@ -1,7 +1,7 @@
-"""What the generator is asked: OSS-Instruct (Magicoder), turned from question and answer into whole code files.
+"""What the generator is asked: OSS-Instruct (Magicoder), turned from question and answer into whole files.
 
-The paper's own prompt is not published (section 2.4 names the method). A recipe is a versioned template; its hash
-is part of every request, so an edited template can never be mistaken for the one that was answered.
+The paper's own prompt is not published (section 2.4 names the method). A recipe is a versioned template; its
+hash is part of every request, so an edited template can never be mistaken for the one that was answered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from snowcoder.base import UserError
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A chat template with the fields {language}, {snippet} and {fence}. `version` goes up with every change of wording."""
+    """A chat template with the fields {language}, {snippet} and {fence}; new words, new `version`."""
 
     name: str
     version: int
@@ -63,7 +63,7 @@ Answer with the file alone, in a single code block.""",
 _REWRITE = Recipe(
     name="rewrite",
     version=1,
-    system="You are an experienced programmer. You turn rough code into clear, self-contained {language} files.",
+    system="You are an experienced programmer. You turn rough code into clear, complete {language} files.",
     user="""\
 Here is a piece of {language} code taken out of a larger project:
 
@@ -71,12 +71,26 @@ Here is a piece of {language} code taken out of a larger project:
 {snippet}
 {fence}
 
-Rewrite it as one {language} source file that works on its own: define whatever is missing, choose telling names,
-handle wrong input, comment each function, and prefer the better algorithm where there is one.
+Rewrite it as one {language} source file that works on its own: define whatever is missing, choose telling
+names, handle wrong input, comment each function, and prefer the better algorithm where there is one.
 Answer with the file alone, in a single code block.""",
 )
 
-RECIPES = {recipe.name: recipe for recipe in (_PROBLEM_FILE, _REWRITE)}
+# For generators of a few hundred million parameters: a list of demands makes them answer the list.
+_SMALL_FILE = Recipe(
+    name="small_file",
+    version=1,
+    system="You write {language} code.",
+    user="""\
+{fence}
+{snippet}
+{fence}
+
+Write a new {language} program with the same idea as this code. Begin with a comment that says which problem it
+solves, then write a function that solves it, then call the function on two examples. Reply with one code block.""",
+)
+
+RECIPES = {recipe.name: recipe for recipe in (_PROBLEM_FILE, _REWRITE, _SMALL_FILE)}
 
 
 def recipe(name: str) -> Recipe:
@@ -90,9 +104,10 @@ def recipe(name: str) -> Recipe:
 
 
 def choose_snippet(text: str, seed: int, sample: int, root: int, config: SnippetConfig) -> str | None:
-    """Consecutive lines of `text`, a pure function of (root seed, seed document's id, sample); None when none will do.
+    """Consecutive lines of `text`, dedented; None when none will do.
 
-    Whole lines, dedented. Windows with too few letters are passed over; after eight tries the document is given up.
+    A pure function of (root seed, seed document's id, sample). Windows with too few letters are passed over;
+    after eight tries the document is given up.
     """
     lines = text.splitlines()
     for attempt in range(8):

@@ -1,9 +1,9 @@
 """The request plan and the request ledger: what was asked, and what was answered.
 
-A *request* is one question to the generator: (seed document, recipe, sample). Requests are ordered by that triple
-and cut into chunks. The plan holds the questions, the ledger the answers, one Parquet object per chunk in each. An
-answer is a fact: once its chunk is committed it is read back, never generated again, so the training rows made from
-it are the same after any restart.
+A *request* is one question to the generator: (seed document, recipe, sample). Requests are ordered by that
+triple and cut into chunks. The plan holds the questions, the ledger the answers, one Parquet object per chunk
+in each. An answer is a fact: once its chunk is committed it is read back, never generated again, so the
+training rows made from it are the same after any restart.
 """
 
 from __future__ import annotations
@@ -75,9 +75,11 @@ def request_id(seed: int, recipe_name: str, sample: int) -> str:
 
 
 def plan_requests(seeds: Iterable[pa.Table], config: SynthesisConfig) -> Iterator[pa.Table]:
-    """Chunks of requests, in (seed, recipe, sample) order. `seeds`: tables of schema SEED, ascending; one is held.
+    """Chunks of requests, in (seed, recipe, sample) order. `seeds`: tables of schema SEED, ascending; one is
+    held.
 
-    Every (seed, recipe, sample) gives a row, also those that cannot be asked, so that the accounting is exact.
+    Every (seed, recipe, sample) gives a row, also those that cannot be asked, so that the accounting is
+    exact.
     """
     recipes = [recipe(name) for name in sorted(set(config.recipes))]
     rows: list[dict[str, Any]] = []
@@ -135,10 +137,11 @@ class Plan:
     def write(
         cls, seeds: Iterable[pa.Table], config: SynthesisConfig, directory: Path, seeds_key: str = ""
     ) -> Plan:
-        """Plan once; a second call with the same config and `seeds_key` reads the plan and leaves `seeds` alone.
+        """Plan once; a second call with the same config and `seeds_key` reads the plan and leaves `seeds`
+        alone.
 
-        `seeds_key` names what chose the seeds (e.g. the selection's key). Raises UserError when the directory holds
-        another plan.
+        `seeds_key` names what chose the seeds (e.g. the selection's key). Raises UserError when the directory
+        holds another plan.
         """
         relevant = config.model_dump(include={"samples", "chunk_requests", "seed", "snippet", "sampling"})
         recipes = {name: recipe(name).hash for name in config.recipes}
@@ -178,7 +181,7 @@ def chunk_name(chunk: int) -> str:
 
 
 def commit_chunk(directory: Path, chunk: int, table: pa.Table, key: str) -> Path:
-    """Write a chunk so that it is there whole or not at all: a temporary file beside it, flushed, then renamed."""
+    """Write a chunk so that it is there whole or not at all: a temporary file beside it, flushed, renamed."""
     metadata = json.dumps({"stage": "requests", "chunk": chunk, "rows": table.num_rows, "key": key}).encode()
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({_METADATA: metadata}), sink, compression="zstd")
@@ -204,7 +207,7 @@ def read_chunk(directory: Path, chunk: int) -> pa.Table:
     path = directory / chunk_name(chunk)
     if not path.is_file():
         raise UserError(
-            f"{path}: chunk {chunk} was never committed; run the synthesis step again, it fills what is missing"
+            f"{path}: chunk {chunk} was never committed; run synthesis again, it fills what is missing"
         )
     return pq.read_table(path, memory_map=False).replace_schema_metadata(None)
 

@@ -102,8 +102,9 @@ def test_an_unknown_name_and_a_missing_directory_are_errors(tmp_path: Path) -> N
 
 def test_mbpp_rows_become_prompts_with_one_assertion() -> None:
     row = json.loads(
-        r"""{"text": "Add two.", "code": "def add(a, b):\r\n  return a + b", "task_id": 7, "test_setup_code": "",
-        "test_list": ["assert add(1, 2) == 3 ", "assert add(0, 0) == 0"], "challenge_test_list": ["assert 1"]}"""
+        r"""{"text": "Add two.", "code": "def add(a, b):\r\n  return a + b", "task_id": 7,
+        "test_setup_code": "", "test_list": ["assert add(1, 2) == 3 ", "assert add(0, 0) == 0"],
+        "challenge_test_list": ["assert 1"]}"""
     )
     (task,) = mbpp.parse("mbpp", [row])
     assert task.prompt == '"""\nAdd two.\nassert add(1, 2) == 3\n"""\n'

@@ -19,7 +19,6 @@ def test_wrong_and_cheating_candidates_fail_with_their_reason(humaneval: list[Ta
         "passed": task.canonical_solution,
         "failed": "    return True\n",
         "error:NameError": "    return undefined\n",
-        "error:IndentationError": "return True\n",
         "exited_early": "    import sys; sys.exit(0)\n",
         "cpu_limit": "    while True: pass\n",
         # Its own check, and an open string to swallow the real one: each source is compiled alone.

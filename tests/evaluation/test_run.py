@@ -1,4 +1,4 @@
-"""The whole evaluation of a real model through real vLLM: one start of the engine, everything else on top of it."""
+"""The whole evaluation of a real model through real vLLM, which is started once."""
 
 from __future__ import annotations
 
@@ -39,12 +39,23 @@ def test_a_missing_model_is_named_before_anything_starts(tmp_path: Path) -> None
         evaluate_model(tmp_path / "absent", SMALL, tmp_path / "out.json")
 
 
-def test_a_failing_engine_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
+def test_a_failing_engine_shows_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "torch.py").write_text("raise ImportError('libgomp.so.1: cannot open')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(
-        RuntimeError, match="(?s)generation ended with code 1; the end of .*log:\n.*config.json"
+        RuntimeError, match=r"(?s)ended with code 1; the end of .*log:\n.*libgomp.so.1: cannot"
     ):
         generate(tmp_path, ["x"], SMALL, ())
+
+
+def test_a_hanging_engine_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "torch.py").write_text("import time; print('loading', flush=True); time.sleep(600)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    cfg = SMALL.model_copy(update={"generation_seconds": 2.0})
+    with pytest.raises(RuntimeError, match=r"went over generation_seconds=2; the end of"):
+        generate(tmp_path, ["x"], cfg, ())
 
 
 def test_a_model_is_evaluated_and_replayed(tiny_model: Path, tmp_path: Path, humaneval: list[Task]) -> None:

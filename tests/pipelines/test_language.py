@@ -64,7 +64,11 @@ def test_language_is_told_from_the_name(path: str, language: str) -> None:
     ("path", "content", "language"),
     [
         ("a.h", b"#include <stdint.h>\nint f(void);\n", "C"),
-        ("a.h", b"/* a class of std::vector */\nstruct s { int private; };\n", "C++"),  # std:: decides anywhere
+        (
+            "a.h",
+            b"/* a class of std::vector */\nstruct s { int private; };\n",
+            "C++",
+        ),  # std:: decides anywhere
         ("a.h", b"/* the class of things; a namespace too */\nint f(void);\n", "C"),
         ("a.h", b"#pragma once\n#include <vector>\n", "C++"),
         ("a.h", b"namespace a {\n}\n", "C++"),

@@ -109,7 +109,7 @@ def test_a_missing_source_names_the_path(kind, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "directory", "git", "archive"])
 def test_an_empty_source_names_the_remedy(kind, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="correct source.paths|check its paths"):
+    with pytest.raises(UserError, match=r"correct source\.paths|check its paths"):
         build_manifest(SourceConfig(kind=kind, paths=(str(tmp_path),)), 0)
 
 

@@ -1,4 +1,4 @@
-"""A run directory as a real run leaves it: verdicts through the ledger, a manifest, records of every phase."""
+"""A run directory as a real run leaves it: verdicts through the ledger, records of every phase."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def survivors(table: pa.Table) -> np.ndarray:
 
 
 def write_verdicts(root: Path, count: int = 6, rows: int = 4000, seed: int = 0) -> list[Shard]:
-    """A manifest and complete verdicts of `count` shards, the last one without the claim if `count` is odd."""
+    """A manifest and complete verdicts of `count` shards, the last without the claim if `count` is odd."""
     random = np.random.default_rng(seed)
     made = shards(count)
     root.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def write_example(root: Path) -> Path:
     reasons = {"syntax_error": 61, "truncated": 44, "benchmark:humaneval": 2, "near_duplicate": 81}
     _json(
         root / "synthesis/summary.json",
-        {"requested": 1200, "accepted": 1012, "tokens": 812_000, "reasons": reasons},
+        {"requested": 1200, "accepted": 1012, "output_tokens": 812_000, "seconds": 431.0, "reasons": reasons},
     )
     _samples(root)
     return root
@@ -146,11 +146,11 @@ def _reasons(rows: int, stage: str, dropped: float, random: np.random.Generator)
 
 def _selection(random: np.random.Generator) -> dict:
     languages = {}
-    for i, name in enumerate(LANGUAGES[:8]):
+    for i, name in enumerate(LANGUAGES[:5]):
         score = random.beta(1.2, 5, 20_000)
         tokens = np.histogram(score, 64, (0, 1), weights=random.lognormal(6, 1, 20_000))[0].astype(int)
         languages[name] = {
-            "threshold": 2.0 if i == 7 else 0.55 + i / 50,
+            "threshold": 2.0 if i == 4 else 0.55 + i / 50,
             "tokens": int(tokens.sum()),
             "kept_tokens": int(tokens[40:].sum()),
             "histogram": {"edges": np.linspace(0, 1, 65).tolist(), "tokens": tokens.tolist()},
@@ -197,7 +197,7 @@ def _samples(root: Path) -> None:
     code = "def add(a, b):\n    return a + b\n\n" + "x = '" + "A" * 300 + "'\n"
     rejected = [
         {"reason": reason, "repo": "team/tool", "path": f"src/{stage}/file_{i}.py", "lang": "python",
-         "evidence": {"longest_line": 1841, "dup_of": "shard 3, row 118", "jaccard": 0.91}, "text": code * (1 + 9 * i)}
+         "evidence": {"longest_line": 1841, "dup_of": "shard 3, row 118"}, "text": code * (1 + 9 * i)}
         for stage, reasons in REASONS.items() for i, reason in enumerate(reasons)
     ]  # fmt: skip
     rejected.append(

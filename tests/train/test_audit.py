@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,7 @@ def test_a_missing_rank_is_an_error(phase_dir: Path, tmp_path: Path) -> None:
     ],
 )
 def test_check_names_each_fault(order: list, fault: str) -> None:
-    with pytest.raises(AssertionError, match=fault):
-        assert audit.check(order, 1, 2) == []
+    assert any(re.search(fault, found) for found in audit.check(order, 1, 2))
 
 
 def test_pointer_survives_and_is_compared(phase_dir: Path) -> None:
@@ -96,14 +96,18 @@ def test_pointer_survives_and_is_compared(phase_dir: Path) -> None:
 
 
 def test_pruning_spares_what_the_pointer_names(tmp_path: Path) -> None:
-    names = ["fit-000/step-00000002", "fit-000/step-00000004", "fit-000/step-00000006", "fit-001/step-00000004"]
+    names = [
+        "fit-000/step-00000002",
+        "fit-000/step-00000004",
+        "fit-000/step-00000006",
+        "fit-001/step-00000004",
+    ]
     for name in names:
         (tmp_path / "ray" / name).mkdir(parents=True)
     # A second call resumed at 2, since nothing later was committed, and has just committed 4.
     prune(tmp_path, tmp_path / "ray" / "fit-001/step-00000004", keep=2)
     left = {str(path.relative_to(tmp_path / "ray")) for path in tmp_path.glob("ray/*/step-*")}
-    assert "fit-001/step-00000004" in left
-    assert len(left) == 2
+    assert left == {"fit-000/step-00000002", "fit-001/step-00000004"}
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 5))

@@ -24,11 +24,12 @@ from train.checkpoints import read_pointer
 from train.config import ModelConfig, ScheduleConfig, TrainConfig
 from train.deal import deal
 from train.export import export, weights
-from train.model import build_model
+from train.model import build_model, check_weights
 from train.schedules import learning_rate
-from train.trainer import fit
+from train.trainer import TrainingFailed, fit
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's workers cannot import a test file
+pytestmark = pytest.mark.timeout(900)  # worker start-up is most of it, and slow on a loaded machine
 
 SEQ_LEN, VOCAB, STEPS = 32, 64, 12
 MODEL = ModelConfig(layers=2, hidden=64, ffn=96, heads=1, vocab=VOCAB, context=SEQ_LEN)
@@ -136,9 +137,7 @@ def test_killed_worker_changes_nothing(undisturbed: Path, tmp_path: Path) -> Non
     assert summary["restarts"] == 1
     log = [json.loads(line) for line in (phase_dir / "audit-rank0.jsonl").read_text().splitlines()]
     assert [line["resume"] for line in log if "resume" in line] == [0, 5]
-    assert [line["step"] for line in log if "step" in line].count(
-        7
-    ) == 2  # it was trained, lost, and trained again
+    assert [line["step"] for line in log if "step" in line].count(7) == 2  # trained, lost, trained
 
     order = audit.committed_order(tmp_path, "general")
     assert audit.check(order, cfg.global_batch, STEPS) == []
@@ -165,11 +164,25 @@ def test_other_order_is_refused(undisturbed: Path) -> None:
         train(undisturbed, config(), fingerprint="order-b")
 
 
+def test_a_stream_that_starts_elsewhere_is_fatal(ray_session, tmp_path: Path) -> None:
+    cfg = config(num_workers=1, max_failures=0)
+    shifted = stream(cfg, STEPS)
+    with pytest.raises(TrainingFailed, match=r"rank 0: .*expected 8 rows of step 0, got 8 rows of step 1"):
+        fit(cfg, "general", lambda at: shifted(at + 1), tmp_path, total_steps=STEPS, fingerprint="order-a")
+    assert read_pointer(tmp_path / "train" / "general") is None
+
+
+def test_too_small_a_cluster_is_refused(ray_session, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"8 workers and the data stream need 9 CPU, the cluster has 4"):
+        train(tmp_path, config(num_workers=8, micro_batch=1))
+
+
 def plain_torch(steps: list[tuple[int, float]]) -> tuple[list[float], dict]:
     """The same training in the obvious way: one process, whole global batches, no DeepSpeed. (losses, weights)"""
     import torch
     import torch.nn.functional as F
 
+    torch.set_num_threads(1)
     model = build_model(MODEL)
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
@@ -178,14 +191,11 @@ def plain_torch(steps: list[tuple[int, float]]) -> tuple[list[float], dict]:
     found = []
     for step, lr in steps:
         rows = sequences(step * 8, 8)
-        total, predicted = torch.zeros(()), 0
-        for tokens, length in zip(rows["tokens"].to_pylist(), rows["loss_tokens"].to_pylist(), strict=True):
-            logits = model(input_ids=torch.tensor([tokens])).logits[0]
-            total = total + F.cross_entropy(
-                logits[: length - 1], torch.tensor(tokens[1:length]), reduction="sum"
-            )
-            predicted += length - 1
-        loss = total / predicted
+        logits = model(input_ids=torch.tensor(rows["tokens"].to_pylist())).logits
+        texts = zip(rows["tokens"].to_pylist(), rows["loss_tokens"].to_pylist(), strict=True)
+        wanted = [torch.tensor(tokens[1:length]) for tokens, length in texts]
+        given = [row[: len(want)] for row, want in zip(logits, wanted, strict=True)]
+        loss = F.cross_entropy(torch.cat(given), torch.cat(wanted))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -222,11 +232,26 @@ def test_goes_on_with_another_number_of_workers(undisturbed: Path, tmp_path: Pat
     assert audit.check(audit.committed_order(tmp_path, "general"), 8, STEPS + 3) == []
 
 
+def tokenizer(directory: Path, words: str = "a b") -> Path:
+    """A small tokenizer, saved."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: index for index, word in enumerate(["<eos>", *words.split()])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<eos>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>").save_pretrained(directory / "tokens")
+    return directory / "tokens"
+
+
 def test_next_phase_in_bf16_from_exported_weights(undisturbed: Path, tmp_path: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     exported = export(undisturbed, "general", config())
+    check_weights(exported, MODEL)
+    with pytest.raises(UserError, match=r"intermediate_size is 96, train.model says 97"):
+        check_weights(exported, MODEL.model_copy(update={"ffn": 97}))
     model = AutoModelForCausalLM.from_pretrained(exported)
     trained = build_model(MODEL)
     trained.load_state_dict(final_weights(undisturbed, config()))
@@ -240,6 +265,8 @@ def test_next_phase_in_bf16_from_exported_weights(undisturbed: Path, tmp_path: P
     # It starts where the first phase ended, and bf16 does not undo it.
     assert summary["first_loss"] == pytest.approx(losses(undisturbed)[-1], abs=0.1)
     assert summary["last_loss"] < losses(undisturbed)[0]
-    again = AutoModelForCausalLM.from_pretrained(export(tmp_path, "continued", cfg))
+    again = AutoModelForCausalLM.from_pretrained(export(tmp_path, "continued", cfg, tokenizer(tmp_path)))
+    assert AutoTokenizer.from_pretrained(tmp_path / "model" / "continued")("a b")["input_ids"] == [1, 2]
+    assert again.config.eos_token_id == 0
     assert again.dtype == torch.bfloat16
     assert torch.isfinite(again(tokens).logits).all()

@@ -44,7 +44,9 @@ def test_flops_match_a_counted_forward_and_backward_pass() -> None:
         model(input_ids=torch.zeros(1, seq_len, dtype=torch.int64)).logits.sum().backward()
     # The counter sees the whole square of scores, we count the causal half.
     attention = 6 * cfg.layers * cfg.hidden * seq_len
-    norms = 6 * (2 * cfg.layers + 1) * cfg.hidden  # not matrix products, and negligible; the closed form has them
+    norms = (
+        6 * (2 * cfg.layers + 1) * cfg.hidden
+    )  # not matrix products, and negligible; the closed form has them
     expected = flops_per_token(cfg, seq_len) + attention - norms
     assert counter.get_total_flops() / seq_len == pytest.approx(expected, rel=0.01)
 

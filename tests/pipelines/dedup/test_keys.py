@@ -30,7 +30,7 @@ def same(left: DocumentKeys, right: DocumentKeys) -> bool:
 
 
 def test_keys_are_pinned_to_their_version():
-    """Ledgers hold verdicts that follow from these keys. On failure raise KEYS_VERSION and pin the new hash."""
+    """Ledgers hold verdicts that follow from these keys. If it fails, raise KEYS_VERSION and pin anew."""
     keys = document_keys(TEXTS, DedupConfig())
     assert keys.short.tolist() == [False, True, True, False]
     pinned = stable_hash([keys.exact.tolist(), keys.bands.tolist(), keys.signature.tolist()])

@@ -31,6 +31,16 @@ def random_shards(cfg: DedupConfig) -> list[tuple[int, np.ndarray, DocumentKeys]
     return shards
 
 
+def wait_until_dead(partitions: RayPartitions, number: int) -> None:
+    """A kill takes a moment to arrive."""
+    for _ in range(600):
+        try:
+            partitions.call("stats", {number: ()})
+        except PartitionLost:
+            return
+        time.sleep(0.05)
+
+
 def test_actors_equal_local_partitions_and_a_lost_one_is_rebuilt(ray_session):
     ray = ray_session
     cfg = DedupConfig(partitions=2, expected_documents=1000)
@@ -52,10 +62,9 @@ def test_actors_equal_local_partitions_and_a_lost_one_is_rebuilt(ray_session):
     assert index.checksums() == local.checksums()
 
     ray.kill(ray.get_actor("test-index-1"))
+    wait_until_dead(partitions, 1)
     with pytest.raises(PartitionLost, match="partition 1 of the near-duplicate index") as lost:
-        for _ in range(200):  # the kill takes a moment to arrive
-            index.checksums()
-            time.sleep(0.05)
+        index.checksums()
     partitions.replace(lost.value.number, cfg)
     kept = [np.flatnonzero(table["dup_of"].to_numpy() < 0) for table in got]
     rebuild(

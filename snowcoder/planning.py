@@ -1,0 +1,52 @@
+"""`snowcoder plan`: the numbers of a configuration, put into the plan's formulas."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from snowcoder.config import RunConfig
+from snowcoder.plan import PlanInput, make_plan
+from snowcoder.plan_table import render
+
+
+def plan_input(config: RunConfig) -> PlanInput:
+    """What `plan` computes from. Machines and measured speeds keep the plan's own, documented defaults."""
+    model, corpus, train = config.train.model, config.corpus, config.train
+    continued = config.continued
+    return PlanInput(
+        unique_tokens={
+            "general": float(corpus.unique_tokens),
+            "continued": continued.tokens / continued.repeats,
+            "enhanced": float(corpus.synthetic_tokens),
+        },
+        tokens={
+            "general": float(config.general.tokens),
+            "continued": float(continued.tokens),
+            "enhanced": float(config.enhanced.tokens),
+        },
+        raw_bytes=float(corpus.raw_bytes),
+        kept_fraction=corpus.unique_tokens * corpus.bytes_per_token / corpus.raw_bytes,
+        bytes_per_token=corpus.bytes_per_token,
+        mean_document_bytes=corpus.raw_bytes / corpus.documents,
+        hidden=model.hidden,
+        ffn_hidden=model.ffn,
+        layers=model.layers,
+        heads=model.heads,
+        kv_heads=model.kv_heads or model.heads,
+        vocab=model.vocab,
+        tied_embeddings=model.tie_embeddings,
+        seq_len=config.sequences.seq_len,
+        global_batch=train.global_batch,
+        micro_batch=train.micro_batch,
+        train_gpus=train.num_workers,
+        shard_bytes=float(config.source.shard_bytes),
+        interleaved_shards=config.sequences.interleave,
+        dedup_bands=config.curation.dedup.bands,
+        dedup_bins=config.curation.dedup.bins,
+        checkpoints_kept=train.keep_checkpoints,
+        sources={"train_gpus": "train.num_workers", "kept_fraction": "corpus.* of the recipe"},
+    )
+
+
+def print_plan(config: RunConfig) -> None:
+    Console().print(render(make_plan(plan_input(config))))
