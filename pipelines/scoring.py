@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from pipelines.annotator.config import AnnotatorConfig
 from pipelines.annotator.score import scorer_fingerprint
 from pipelines.curation import Curation, kept_documents
+from pipelines.kernels.murmur import exact_keys, fmix64_array
 from pipelines.ledger import Ledger, Stage, write_atomically
-from pipelines.schema import Shard
+from pipelines.schema import Shard, stable_hash
 
 SCORE_VERSION = 1
 SELECT_VERSION = 1
@@ -86,10 +87,8 @@ class _Uniform:
         self.seed = seed
 
     def score(self, text: pa.ChunkedArray) -> np.ndarray:
-        import mmh3
-
-        keys = [mmh3.hash64(value.as_buffer(), self.seed, signed=False)[0] for value in text]
-        return (np.array(keys, np.uint64) / 2.0**64).astype(np.float32)
+        keys = exact_keys(text)[:, 0] ^ np.uint64(int(stable_hash(self.seed)[:16], 16))
+        return (fmix64_array(keys) / 2.0**64).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -148,8 +149,20 @@ def app() -> None:
     try:
         cli()
     except UserError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(2)
+        _fail(str(error))
+    except Exception as error:
+        # Ray sends an exception of a task as text inside its own: what the user did is in there.
+        if found := _USER_ERROR.search(str(error)):
+            _fail(found[1])
+        raise
+
+
+_USER_ERROR = re.compile(r"snowcoder\.base\.UserError: (.+)")
+
+
+def _fail(message: str) -> None:
+    typer.secho(f"error: {message}", fg="red", err=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

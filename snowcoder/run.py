@@ -121,15 +121,16 @@ class Run:
 
     def curate(self) -> None:
         """Judge every shard of the source."""
-        self.start_ray()
         corpus = self.corpus
+        self.start_ray()
         say(f"curate: {len(corpus.shards)} shards, {self.manifest.summary()}")
         for _ in track(curate(corpus), len(corpus.shards), "shards judged"):
             pass
 
     def tokenizer(self) -> Path:
+        corpus = self.corpus
         self.start_ray()
-        return make_tokenizer(self.corpus, self.config.tokenizer)
+        return make_tokenizer(corpus, self.config.tokenizer)
 
     # -- training -----------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ def prepare(run: Run, selection: Selection) -> Plan:
         root / "plan",
         seeds_key=scoring.select_stage.key,
     )
-    model = generator_path(config.synthesis.generator, cache_dir() / "generators")
+    model = generator_path(config.synthesis.generator, cache_dir() / "models")
     say(f"enhanced: {requests.requests} requests in {requests.chunks} chunks to {config.synthesis.generator}")
     answers = Answers(
         root=root,

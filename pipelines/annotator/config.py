@@ -34,8 +34,8 @@ class EncoderConfig(Config):
 
 class HeadConfig(Config):
     l2: float = Field(0.1, gt=0)
-    """Weight of half the squared norm of the standardised weights, against the mean log loss (ours; from 0.03 to
-    0.3 the held-out ROC-AUC of the demo's positives moves by 0.002)."""
+    """Weight of half the squared norm of the standardised weights, against the mean log loss (ours; from 0.03
+    to 0.3 the held-out ROC-AUC of the demo's positives moves by 0.002)."""
     max_steps: int = Field(200, ge=1)
     """Bound on L-BFGS steps. The loss is convex and starts at zero weights, so there is no seed to choose."""
 
@@ -91,8 +91,8 @@ class AnnotatorConfig(Config):
     negatives_per_positive: float = Field(1.0, gt=0)
     """Random documents of the kept corpus per positive (balanced: read from "300" [k] in paper 2.3)."""
     negatives_match_language: bool = True
-    """Draw negatives in the positives' language mix; else Python positives teach the head the language. Positives
-    of unknown language then have no negatives of their own."""
+    """Draw negatives in the positives' language mix; else Python positives teach the head the language.
+    Positives of unknown language then have no negatives of their own."""
     held_out: float = Field(0.2, gt=0, lt=1)
     """Share of documents, in whole groups, that the head never sees and the ROC-AUC is measured on (ours)."""
     bootstrap: int = Field(1000, ge=100)

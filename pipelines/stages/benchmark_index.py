@@ -20,7 +20,7 @@ from pipelines.schema import stable_hash
 from snowcoder.base import Config
 
 _BLOCK_BYTES = 4 << 20
-# The fast automaton takes some 450 bytes per byte of needle: above this, half a gigabyte in every worker.
+# The fast automaton takes some 400 bytes per byte of needle: above this, 400 MB in every worker.
 _DFA_NEEDLE_BYTES = 1 << 20
 # Where a docstring turns from saying what to do to showing it.
 _EXAMPLES = re.compile(

@@ -86,8 +86,9 @@ _SMALL_FILE = Recipe(
 {snippet}
 {fence}
 
-Write a new {language} program with the same idea as this code. Begin with a comment that says which problem it
-solves, then write a function that solves it, then call the function on two examples. Reply with one code block.""",
+Write a new {language} program with the same idea as this code. Begin with a comment that says which problem
+it solves, then write a function that solves it, then call the function on two examples.
+Reply with one code block.""",
 )
 
 RECIPES = {recipe.name: recipe for recipe in (_PROBLEM_FILE, _REWRITE, _SMALL_FILE)}

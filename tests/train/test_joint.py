@@ -178,7 +178,7 @@ def test_too_small_a_cluster_is_refused(ray_session, tmp_path: Path) -> None:
 
 
 def plain_torch(steps: list[tuple[int, float]]) -> tuple[list[float], dict]:
-    """The same training in the obvious way: one process, whole global batches, no DeepSpeed. (losses, weights)"""
+    """The same in the obvious way: one process, whole batches, no DeepSpeed. Returns losses and weights."""
     import torch
     import torch.nn.functional as F
 

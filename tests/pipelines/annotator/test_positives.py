@@ -18,7 +18,7 @@ from snowcoder.base import UserError
 
 GCD = "def gcd(a, b):\n    while b:\n        a, b = b, a % b\n    return a\n"
 SUM = "def total(values):\n    result = 0\n    for v in values:\n        result += v\n    return result\n"
-FILES = {
+FILES: dict[str, str | bytes] = {
     "algo/__init__.py": "from algo.maths.gcd import gcd, a_long_enough_line_that_is_not_a_stub\n" * 3,
     "algo/maths/gcd.py": GCD,
     "algo/maths/copy_of_gcd.py": "\n" + GCD + "\n",
@@ -87,7 +87,7 @@ def test_benchmark_hits_are_dropped_and_counted(tmp_path):
         _load(source, contaminated=lambda texts: ["hit"] * len(texts))
 
 
-ROWS = [
+ROWS: list[dict] = [
     {"solution": f"Use Euclid:\n```python\n{GCD}```\nIt stops.", "lang": "python", "task": "a"},
     {"solution": SUM, "lang": "cpp", "task": "a"},
     {"solution": f"```js\n// {'x' * 60}\n```\n", "lang": None, "task": "b"},

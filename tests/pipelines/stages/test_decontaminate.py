@@ -20,6 +20,7 @@ from pipelines.stages.decontaminate import (
     VERDICT,
     BenchmarkIndex,
     DecontaminateConfig,
+    _failed,
     judge_contamination,
 )
 from tests.pipelines.stages.documents import documents, peak_bytes
@@ -241,3 +242,11 @@ def test_mbpp_solutions_are_found() -> None:
     ]
     assert all(len(squeeze(text.solution)) < CFG.min_characters for text in missed)
     assert len(missed) == 7
+
+
+def test_a_document_that_raises_is_a_verdict_without_evidence() -> None:
+    # Nothing known makes the search raise, so the stage's answer to it is asked for directly.
+    verdict = _failed(documents([FILLER]), "error:OverflowError")
+    assert verdict.schema == VERDICT
+    assert verdict["reason"].to_pylist() == ["error:OverflowError"]
+    assert verdict["match"].to_pylist() == [None]

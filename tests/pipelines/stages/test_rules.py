@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipelines.stages.rules import MEASURES, RULES, VERDICT, judge_rules, rejudge, rules_hit
+from pipelines.stages.rules import MEASURES, RULES, VERDICT, _failed, judge_rules, rejudge, rules_hit
 from pipelines.stages.rules_config import Limits, RulesConfig
 from tests.pipelines.stages.documents import documents, peak_bytes
 
@@ -213,3 +213,14 @@ def test_every_rule_has_an_example_and_every_measure_a_column() -> None:
     assert tested == set(RULES)
     assert set(MEASURES) < set(VERDICT.names)
     assert pc.all(pc.is_null(judge_rules(documents([CODE, CODE]), RulesConfig())["reason"])).as_py()
+
+
+def test_a_document_that_raises_keeps_its_verdict_when_rejudged() -> None:
+    # Nothing known makes a kernel raise, so the stage's answer to it is asked for directly.
+    docs = documents([CODE, CODE], lang=["Go", None])
+    failed = pa.concat_tables(
+        [_failed(docs[:1], "error:OverflowError"), judge_rules(docs[1:], RulesConfig())]
+    )
+    assert failed.schema == VERDICT
+    assert failed["reason"].to_pylist() == ["error:OverflowError", "unknown_language"]
+    assert rejudge(failed, RulesConfig()).to_pylist() == failed.to_pylist()

@@ -14,7 +14,7 @@ SNIPPET = SnippetConfig()
 GOLDEN = {
     "problem_file": (1, "1b4ff1128f35a6428e4a012fd95deb3d"),
     "rewrite": (1, "b30e19af2a71ddac9c8ee815e45e95eb"),
-    "small_file": (1, "8d30503f13ab79037c7cdc63d690ebc0"),
+    "small_file": (1, "62c6c9548e49e415f08d5d041b55411d"),
 }
 
 

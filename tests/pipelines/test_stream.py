@@ -1,0 +1,153 @@
+"""The stream through real Ray: one order, live or replayed, from any position, for any number of workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.ledger import Ledger
+from pipelines.phases.continued import choose, continued, score
+from pipelines.phases.corpus import curate, make_tokenizer
+from pipelines.phases.general import general
+from pipelines.scoring import RandomAnnotator
+from pipelines.sequences.config import TokenizerConfig
+from pipelines.sequences.deal import Dealing
+from pipelines.stages.rules_config import RulesConfig
+from pipelines.stream import Plan, training_stream
+from snowcoder.funnel import check_accounting, funnel, total
+from tests.corpora import corpus, write_repositories
+
+BATCH = 6
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return write_repositories(tmp_path_factory.mktemp("source"), copies=2)
+
+
+@pytest.fixture(scope="module")
+def live(source, tmp_path_factory, ray_session):
+    """A corpus whose general phase was streamed once, live: (corpus, plan, rows by step)."""
+    made = corpus(source, tmp_path_factory.mktemp("live"))
+    make_tokenizer(made, TokenizerConfig(vocab_size=600, sample_bytes=100_000))
+    plan = general(made, epochs=2)
+    return made, plan, read(plan, world_size=2)
+
+
+def read(plan: Plan, *, world_size: int, position: int = 0, stop: int = 10**6) -> dict[int, list]:
+    """Rows of each step in global order, put together from the blocks that the ranks would get."""
+    dealing = Dealing(
+        global_batch=BATCH, world_size=world_size, batches=2, seq_len=plan.packing.sequences.seq_len
+    )
+    dataset = training_stream(plan, dealing, position, stop)
+    dataset.context.execution_options.preserve_order = True
+    share = BATCH // world_size
+    steps: dict[int, list] = {}
+    for number, block in enumerate(dataset.iter_batches(batch_size=None, batch_format="pyarrow")):
+        assert block.num_rows == dealing.block_rows
+        rank = number % world_size
+        rows = zip(*(block[c].to_pylist() for c in ("step", "epoch", "shard", "index", "tokens")), strict=True)
+        for j, (step, *row) in enumerate(rows):
+            if step >= 0:
+                steps.setdefault(step, [None] * BATCH)[rank * share + j % share] = row
+    return steps
+
+
+def test_replay_at_another_number_of_workers_gives_the_same_order(live):
+    _, plan, rows = live
+    assert len(rows) > 20
+    assert read(plan, world_size=3) == rows
+
+
+def test_any_position_continues_the_same_order(live):
+    _, plan, rows = live
+    for position in (1, len(rows) // 2, len(rows) - 1):
+        rest = read(plan, world_size=2, position=position)
+        assert rest == {step: rows[step] for step in range(position, len(rows))}
+
+
+def test_each_sequence_once_per_epoch(live):
+    _, plan, rows = live
+    seen = [(epoch, shard, index) for batch in rows.values() for epoch, shard, index, _ in batch]
+    assert len(seen) == len(set(seen))
+    packed = sum(plan.packing.count(shard) for shard in plan.shards)
+    assert len(seen) == 2 * packed // BATCH * BATCH
+
+
+def test_accounting_and_duplicates(live):
+    made, _, _ = live
+    Ledger(made.ledger_root).open(made.curation.stages())
+    assert check_accounting(made.root) == []
+    found = funnel(made.root)
+    read_, kept = total(found.read).documents, total(found.kept).documents
+    rejected = sum(count.documents for _, _, count in found.reasons())
+    assert read_ == kept + rejected
+    exact = {reason: count.documents for _, reason, count in found.reasons()}["exact_duplicate"]
+    assert exact >= read_ * 0.4  # the corpus is there twice
+
+
+def test_one_changed_rule_is_judged_again_and_equals_a_fresh_run(live, source, tmp_path, ray_session):
+    made, plan, _ = live
+    rules = RulesConfig()
+    stricter = rules.model_copy(update={"limits": rules.limits.model_copy(update={"max_line": 90})})
+    changed = replace(made, curation=replace(made.curation, rules=stricter))
+    ledger = Ledger(made.ledger_root)
+    ledger.open(made.curation.stages())
+    lines = ledger.open(changed.curation.stages())
+    assert "rules: re-judge" in lines[0]
+    assert "max_line" in lines[0]
+    assert lines[2] == "claim: re-judge, the stage before it changed"
+    list(curate(changed))
+    fresh = corpus(source, tmp_path, rules=stricter)
+    list(curate(fresh))
+    for stage, again in zip(changed.curation.stages(), fresh.curation.stages(), strict=True):
+        assert stage.key == again.key
+        for shard in fresh.shards:
+            ours = ledger.read(stage, shard.shard, None).replace_schema_metadata(None)
+            theirs = Ledger(fresh.ledger_root).read(again, shard.shard, None).replace_schema_metadata(None)
+            assert plain(ours) == plain(theirs)
+    kept = total(funnel(made.root).kept).documents
+    ledger.open(made.curation.stages())
+    assert kept < total(funnel(made.root).kept).documents
+    assert ledger.open(made.curation.stages())[0].startswith("rules: replay")
+
+
+def plain(table: pa.Table) -> list:
+    return [
+        {name: None if isinstance(v, float) and np.isnan(v) else v for name, v in row.items()}
+        for row in table.to_pylist()
+    ]
+
+
+def test_selection_tees_and_repeats(live):
+    made, _, _ = live
+    annotator = RandomAnnotator(seed=1)
+    assert sorted(score(made, annotator)) == [shard.shard for shard in made.shards]
+    selection = choose(made, annotator, unique_tokens=20_000)
+    assert selection.realised_tokens >= 20_000
+    plan = continued(made, annotator, selection.thresholds, repeats=3)
+    rows = read(plan, world_size=2)
+    by_epoch = [
+        {(shard, index) for batch in rows.values() for epoch, shard, index, _ in batch if epoch == e} for e in range(3)
+    ]
+    assert by_epoch[0] == by_epoch[1]
+    assert by_epoch[2] <= by_epoch[0]
+    chosen = {
+        (shard.shard, row)
+        for shard in made.shards
+        for row in pa.parquet.read_table(plan.scoring.tee_path(shard))["row"].to_pylist()
+    }
+    wanted = {
+        (shard.shard, row)
+        for shard in made.shards
+        for row, lang, value in zip(
+            *(plan.scoring.ledger.read(plan.scoring.stage, shard.shard)[c].to_pylist() for c in ("row", "lang", "score")),
+            strict=True,
+        )
+        if value >= selection.thresholds[lang]
+    }
+    assert chosen == wanted
