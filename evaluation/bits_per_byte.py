@@ -137,7 +137,7 @@ def _score(model: Any, batch: list[Window]) -> list[float]:
         values = []
         for row, window in enumerate(batch):
             first, last = window.first, len(window.ids)
-            predicted = logits[row, first - left : last - left].float()
+            predicted = logits[row, first - 1 - left : last - 1 - left].float()
             loss = torch.nn.functional.cross_entropy(predicted, ids[row, first:last], reduction="none")
             values.append(float(loss.double().sum()) / math.log(2))
     return values

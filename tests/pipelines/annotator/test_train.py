@@ -17,7 +17,8 @@ from snowcoder.base import UserError
 @pytest.fixture(scope="module")
 def trained(annotator_config, code_tables, tmp_path_factory):
     directory = tmp_path_factory.mktemp("annotator")
-    return train_annotator(*code_tables, annotator_config, directory), directory
+    good, other = code_tables
+    return train_annotator(good, other, annotator_config, directory), directory
 
 
 def test_the_head_tells_unseen_packages_apart(trained, code_tables):
