@@ -22,9 +22,9 @@ from pipelines.dedup.keys import KEYS_VERSION, DocumentKeys, document_keys
 from pipelines.ledger import Ledger, Stage
 from pipelines.schema import DOCUMENT, Shard
 from pipelines.sources import SourceConfig, read_shard
-from pipelines.stages.benchmark_index import BenchmarkIndex
 from pipelines.stages.decontaminate import DECONTAMINATE_VERSION, DecontaminateConfig, judge_contamination
 from pipelines.stages.rules import RULES_VERSION, RulesConfig, judge_rules
+from pipelines.stages.stored_index import StoredIndex
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Curation:
     rules: RulesConfig
     decontaminate: DecontaminateConfig
     dedup: DedupConfig
-    benchmarks: BenchmarkIndex
+    benchmarks: StoredIndex
     ledger_root: str
 
     @cached_property
@@ -85,7 +85,7 @@ def judge(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys] |
         verdict = (
             _replayed(clean, documents)
             if clean is not None
-            else judge_contamination(documents, curation.benchmarks, curation.decontaminate)
+            else judge_contamination(documents, curation.benchmarks.open(), curation.decontaminate)
         )
         clean_tables.append(verdict)
         documents = documents.filter(pc.is_null(verdict["reason"]))

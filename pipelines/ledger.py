@@ -84,11 +84,19 @@ class Ledger:
         return json.loads((reader.schema.metadata or {}).get(META, b"{}")), reader
 
     def _damaged(self, stage: Stage, shard: int, error: Exception) -> UserError:
-        return UserError(f"{self.path(stage, shard)}: damaged verdicts ({error}); delete the file and run again")
+        return UserError(
+            f"{self.path(stage, shard)}: damaged verdicts ({error}); delete the file and run again"
+        )
 
     def commit(self, stage: Stage, shard: int, table: pa.Table, identity: str = "", **meta: Any) -> None:
         """Record the verdicts of one shard. Committing the same shard twice is harmless: verdicts are functions."""
-        record = {"stage": stage.name, "key": stage.key, "shard": shard, "identity": identity, "rows": table.num_rows}
+        record = {
+            "stage": stage.name,
+            "key": stage.key,
+            "shard": shard,
+            "identity": identity,
+            "rows": table.num_rows,
+        }
         table = table.replace_schema_metadata({META: json.dumps({**record, **meta}).encode()})
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd", unify_dictionaries=True)
@@ -112,7 +120,11 @@ class Ledger:
                 lines.append(f"{stage.name}: nothing recorded yet")
             else:
                 lines.append(f"{stage.name}: re-judge, {self._difference(stage, before)}")
-            config = {"version": stage.version, "config": stage.config, "after": stage.after and stage.after.key}
+            config = {
+                "version": stage.version,
+                "config": stage.config,
+                "after": stage.after and stage.after.key,
+            }
             write_atomically(self.root / stage.folder / "stage.json", json.dumps(config, indent=1).encode())
             current[stage.name] = stage.key
         write_atomically(self.root / "stages.json", json.dumps(current, indent=1).encode())
@@ -152,4 +164,6 @@ def write_atomically(path: Path, data: bytes | memoryview | pa.Buffer) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror}); free the disk or choose another --out") from error
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); free the disk or choose another --out"
+        ) from error

@@ -93,7 +93,9 @@ def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
     for table in packing.documents.of(shard):
         parts.append(table.select(["repo", "lang"]))
         ids += tokenizer.encode(table["text"].to_pylist())
-    documents = pa.concat_tables(parts) if parts else pa.table({"repo": pa.array([], pa.string()), "lang": []})
+    documents = (
+        pa.concat_tables(parts) if parts else pa.table({"repo": pa.array([], pa.string()), "lang": []})
+    )
     groups = training_documents(documents, [packing.seed, epoch, shard.shard])
     separator, end = np.array([tokenizer.file], np.int32), np.array([tokenizer.end], np.int32)
     joined = []

@@ -43,7 +43,10 @@ def sequence_schema(seq_len: int) -> pa.Schema:
             ("boundaries", pa.list_(pa.int32())),  # where each training document starts in the row
             ("epoch", pa.int32()),
             ("shard", pa.int32()),
-            ("index", pa.int32()),  # place among the shard's sequences: (epoch, shard, index) names a row for audit
+            (
+                "index",
+                pa.int32(),
+            ),  # place among the shard's sequences: (epoch, shard, index) names a row for audit
             ("step", pa.int64()),
         ]
     )
@@ -82,4 +85,3 @@ class Shard:
         fields = json.loads(text)
         fields["repos"] = tuple(fields["repos"])
         return cls(**fields)
-

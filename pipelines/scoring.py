@@ -161,7 +161,9 @@ class Scoring:
         chosen = pa.array(values >= least)
         if documents is None:
             return
-        selected = documents.select(["row", "repo", "path", "lang", "text"]).append_column("score", scores["score"])
+        selected = documents.select(["row", "repo", "path", "lang", "text"]).append_column(
+            "score", scores["score"]
+        )
         selected = selected.filter(chosen).replace_schema_metadata({b"shard": shard.prefix.encode()})
         sink = pa.BufferOutputStream()
         pq.write_table(selected, sink, compression="zstd")

@@ -119,7 +119,9 @@ def verdict_stream(
         yield from batch.select(["shard"]).to_pylist()
 
 
-def judged(dataset: Dataset, curation: Curation | None, shards: tuple[Shard, ...], resources: Resources) -> Dataset:
+def judged(
+    dataset: Dataset, curation: Curation | None, shards: tuple[Shard, ...], resources: Resources
+) -> Dataset:
     """[judge] in parallel, then [claim] alone and in order. Never fused: a claim that waits would hold a CPU."""
     import ray.data
 
@@ -178,7 +180,10 @@ class _Judge:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         found = [judge(shard, self.curation) for shard in _shards(batch)]
-        cells = [None if one is None else _ipc(one[1].to_table().append_column("row", pa.array(one[0]))) for one in found]
+        cells = [
+            None if one is None else _ipc(one[1].to_table().append_column("row", pa.array(one[0])))
+            for one in found
+        ]
         return batch.append_column("keys", pa.array(cells, pa.large_binary()))
 
 
@@ -196,14 +201,18 @@ class _Claim:
                 if self.index is None:
                     self.index = self._index_before(shard)
                 table = _from_ipc(cell)
-                claim(shard, table["row"].to_numpy(), DocumentKeys.from_table(table), self.index, self.curation)
+                claim(
+                    shard, table["row"].to_numpy(), DocumentKeys.from_table(table), self.index, self.curation
+                )
         return batch.drop_columns(["keys"])
 
     def _index_before(self, shard: Shard) -> Index:
         dedup = self.curation.dedup
         # One partition needs no process of its own. Actors end with this one, so that nobody meets a stale index.
         one = dedup.partitions == 1
-        index = Index(LocalPartitions(dedup) if one else create_partitions(dedup, f"index-{uuid.uuid4().hex[:8]}"))
+        index = Index(
+            LocalPartitions(dedup) if one else create_partitions(dedup, f"index-{uuid.uuid4().hex[:8]}")
+        )
         earlier = [s for s in self.shards if s.shard < shard.shard]
         rebuild(index, _rehash_all(earlier, self.curation), dedup)
         return index
@@ -259,7 +268,10 @@ def _mark(tables: list[tuple[int, pa.Table]], seq_len: int) -> pa.Table:
     """One row per entry whose cell holds all its sequences: also an entry without any keeps its place in the order."""
     cells = [_ipc(table) for _, table in tables]
     return pa.table(
-        {"entry": pa.array([entry for entry, _ in tables], pa.int64()), "rows": pa.array(cells, pa.large_binary())}
+        {
+            "entry": pa.array([entry for entry, _ in tables], pa.int64()),
+            "rows": pa.array(cells, pa.large_binary()),
+        }
     )
 
 

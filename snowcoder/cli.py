@@ -11,13 +11,6 @@ import typer
 
 from snowcoder.base import UserError
 
-_EPILOG = "Example:  snowcoder {}"
-
-
-def _example(text: str) -> dict[str, str]:
-    return {"epilog": _EPILOG.format(text)}
-
-
 cli = typer.Typer(
     name="snowcoder",
     help="Arctic-SnowCoder as one stream: raw code to a trained and evaluated code model.",
@@ -31,13 +24,14 @@ cli.add_typer(annotator, name="annotator")
 ConfigFile = Annotated[Path, typer.Option("--config", help="Recipe (YAML); conf/ has those that come along.")]
 Out = Annotated[Path, typer.Option("--out", help="Run directory; the same one again continues the run.")]
 Set = Annotated[
-    list[str], typer.Option("--set", help="Override one setting: key.path=value. May be given often.", metavar="K=V")
+    list[str],
+    typer.Option("--set", help="Override one setting: key.path=value. May be given often.", metavar="K=V"),
 ]
 Phase = Literal["general", "continued", "enhanced"]
 DEMO = Path("conf/demo.yaml")
 
 
-@cli.command(**_example("demo --out runs/demo"))
+@cli.command(epilog="Example:  snowcoder demo --out runs/demo")
 def demo(
     out: Out = Path("runs/demo"),
     config: ConfigFile = DEMO,
@@ -50,9 +44,11 @@ def demo(
     play(run)
 
 
-@cli.command(**_example("run general --config conf/demo.yaml --out runs/mine --set general.tokens=200000"))
+@cli.command(epilog="Example:  snowcoder run general --config conf/demo.yaml --set general.tokens=200000")
 def run(
-    phase: Annotated[Phase, typer.Argument(help="Which phase; each starts from the model of the one before.")],
+    phase: Annotated[
+        Phase, typer.Argument(help="Which phase; each starts from the model of the one before.")
+    ],
     config: ConfigFile,
     out: Out = Path("runs/run"),
     set_: Set = [],  # noqa: B006
@@ -61,11 +57,13 @@ def run(
     getattr(_run(config, out, set_), phase)()
 
 
-@cli.command(**_example("curate --config conf/demo.yaml --out runs/mine --write kept/"))
+@cli.command(epilog="Example:  snowcoder curate --config conf/demo.yaml --out runs/mine --write kept/")
 def curate(
     config: ConfigFile,
     out: Out = Path("runs/run"),
-    write: Annotated[Path | None, typer.Option(help="Also write the kept documents here, one Parquet a shard.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Also write the kept documents here, one Parquet a shard.")
+    ] = None,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Judge every document and record the verdicts; trains nothing. Shows the funnel."""
@@ -78,19 +76,23 @@ def curate(
     print_funnel(current.root)
 
 
-@annotator.command("train", **_example("annotator train --config conf/demo.yaml --out runs/mine"))
+@annotator.command(
+    "train", epilog="Example:  snowcoder annotator train --config conf/demo.yaml --out runs/mine"
+)
 def annotator_train(config: ConfigFile, out: Out = Path("runs/run"), set_: Set = []) -> None:  # noqa: B006
     """Train the annotator's head on good code against random kept documents; prints the held-out ROC-AUC."""
     _run(config, out, set_).train_annotator()
 
 
-@annotator.command("score", **_example("annotator score --config conf/demo.yaml --out runs/mine"))
+@annotator.command(
+    "score", epilog="Example:  snowcoder annotator score --config conf/demo.yaml --out runs/mine"
+)
 def annotator_score(config: ConfigFile, out: Out = Path("runs/run"), set_: Set = []) -> None:  # noqa: B006
     """Score the kept documents and set each language's threshold for the token budget of phase 2."""
     _run(config, out, set_).score()
 
 
-@cli.command(**_example("evaluate --config conf/demo.yaml --model runs/demo/model/enhanced --out runs/mine"))
+@cli.command(epilog="Example:  snowcoder evaluate --config conf/demo.yaml --model runs/demo/model/enhanced")
 def evaluate(
     config: ConfigFile,
     model: Annotated[Path, typer.Option(help="Hugging Face directory of the model.")],
@@ -102,7 +104,7 @@ def evaluate(
     _run(config, out, set_).evaluate(name, model)
 
 
-@cli.command(**_example("report runs/demo"))
+@cli.command(epilog="Example:  snowcoder report runs/demo")
 def report(run_dir: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Write RUN_DIR/report.html from what the run recorded."""
     from snowcoder.report import write_report
@@ -110,7 +112,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run directory.")]) ->
     typer.echo(str(write_report(_existing(run_dir))))
 
 
-@cli.command(**_example("inspect runs/demo --reason near_duplicate --limit 3"))
+@cli.command(epilog="Example:  snowcoder inspect runs/demo --reason near_duplicate --limit 3")
 def inspect(
     run_dir: Annotated[Path, typer.Argument(help="A run directory.")],
     reason: Annotated[str, typer.Option(help="Why they were rejected; empty lists the reasons.")] = "",
@@ -122,7 +124,7 @@ def inspect(
     print_rejected(_existing(run_dir), reason, limit)
 
 
-@cli.command(**_example("plan --config conf/arctic_snowcoder_1b.yaml"))
+@cli.command(epilog="Example:  snowcoder plan --config conf/arctic_snowcoder_1b.yaml")
 def plan(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
     """What would run where: memory, disk, time, bottleneck, and where each figure comes from. Starts nothing."""
     from snowcoder.config import load_config
@@ -131,7 +133,7 @@ def plan(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
     print_plan(load_config(config, set_))
 
 
-def _run(config: Path, out: Path, overrides: list[str]):  # noqa: ANN202 - snowcoder.run.Run, imported late
+def _run(config: Path, out: Path, overrides: list[str]):
     from snowcoder.config import load_config
     from snowcoder.run import Run
 

@@ -55,7 +55,9 @@ class ContinuedConfig(Config):
     """Shards scored to set the thresholds, taken from the front of the seeded order; None: all."""
     control: bool = True
     """Also continue on random documents for the same number of tokens, to compare with."""
-    schedule: ScheduleConfig = ScheduleConfig(peak_lr=5.3e-4, end_lr=0.0, kind="linear", warmup_tokens=1000 * 512 * 8192)
+    schedule: ScheduleConfig = ScheduleConfig(
+        peak_lr=5.3e-4, end_lr=0.0, kind="linear", warmup_tokens=1000 * 512 * 8192
+    )
 
 
 class EnhancedConfig(Config):
@@ -71,7 +73,9 @@ class EnhancedConfig(Config):
     """Share of Python among the seeds; the other languages keep their proportions (paper: about 50 %)."""
     start_after: float = Field(1.0, gt=0, le=1)
     """Share of the requests that must be answered before training starts; it then waits on the producer live (ours)."""
-    schedule: ScheduleConfig = ScheduleConfig(peak_lr=1e-4, end_lr=0.0, kind="linear", warmup_tokens=100 * 512 * 8192)
+    schedule: ScheduleConfig = ScheduleConfig(
+        peak_lr=1e-4, end_lr=0.0, kind="linear", warmup_tokens=100 * 512 * 8192
+    )
     """The paper publishes none of it: all values of this schedule are ours."""
 
 
@@ -127,7 +131,9 @@ class RunConfig(Config):
     @classmethod
     def _one_row_length(cls, raw: Any) -> Any:
         """Training takes the rows that `sequences` makes: what it says of them need not be said twice."""
-        if not isinstance(raw, dict) or not all(isinstance(raw.get(k, {}), dict) for k in ("sequences", "train")):
+        if not isinstance(raw, dict) or not all(
+            isinstance(raw.get(k, {}), dict) for k in ("sequences", "train")
+        ):
             return raw
         made = raw.get("sequences", {})
         told = {"seq_len": made.get("seq_len"), "group": made.get("deal_batches")}
@@ -183,7 +189,11 @@ def _first_line(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"])
-        problem = "unknown key; see `snowcoder plan --help` for the recipes" if item["type"] == "extra_forbidden" else item["msg"]
+        problem = (
+            "unknown key; see `snowcoder plan --help` for the recipes"
+            if item["type"] == "extra_forbidden"
+            else item["msg"]
+        )
         parts.append(f"{place}: {problem}" if place else problem)
     return "; ".join(parts)
 

@@ -164,7 +164,7 @@ class _Objects:
         root = Path(run_dir) / "ledger"
         current = Ledger(root).current()
         self.folders = {stage: root / f"{stage}-{current[stage]}" for stage in STAGES if stage in current}
-        self.identities = _identities(Path(run_dir) / "manifest.jsonl")
+        self.identities, self.prefixes = _identities(Path(run_dir) / "manifest.jsonl")
 
     def shards(self) -> list[int]:
         """Shards that any stage has judged, and that the manifest lists if there is one."""
@@ -204,7 +204,9 @@ class _Objects:
             with pa.OSFile(str(path), "rb") as source:
                 schema = pa.ipc.open_file(source).schema
                 meta = json.loads((schema.metadata or {}).get(META, b"{}"))
-                if self.identities and meta.get("identity") != self.identities[shard]:
+                # A claim depends on all shards before its own, so it is filed under the hash of the whole prefix.
+                known = self.prefixes if stage == "claim" else self.identities
+                if known and meta.get("identity") != known[shard]:
                     return None
                 fields = [i for i, name in enumerate(schema.names) if columns is None or name in columns]
                 options = pa.ipc.IpcReadOptions(included_fields=fields)
@@ -223,13 +225,18 @@ class _Objects:
         return meta, table.unify_dictionaries().combine_chunks()
 
 
-def _identities(manifest: Path) -> dict[int, str]:
-    """Shard number -> identity, {} when there is no manifest: some 100 bytes a shard, all that grows here."""
+def _identities(manifest: Path) -> tuple[dict[int, str], dict[int, str]]:
+    """Shard number -> identity, and -> hash of the order up to and with it; {} when there is no manifest.
+
+    Some 200 bytes a shard, all that grows here.
+    """
     if not manifest.exists():
-        return {}
+        return {}, {}
     from pipelines.manifest import Manifest  # here, because it loads every kind of source
 
-    return {shard.shard: shard.identity() for shard in Manifest.read(manifest).shards}
+    found = Manifest.read(manifest)
+    identities = {shard.shard: shard.identity() for shard in found.shards}
+    return identities, {number: found.prefix(number + 1) for number in identities}
 
 
 def _check_judged(stage: str, rows: np.ndarray, survivors: np.ndarray) -> None:

@@ -118,7 +118,7 @@ def _source(run_dir: Path) -> tuple[SourceConfig, list[Shard]]:
 
 
 def _documents(shard: Shard, source: SourceConfig, rows: set[int]) -> dict[int, dict[str, Any]]:
-    found = {}
+    found: dict[int, dict[str, Any]] = {}
     for table in read_shard(shard, source):
         some = table.filter(pc.is_in(table["row"], pa.array(sorted(rows), pa.int32())))
         found |= {record["row"]: record for record in some.to_pylist()}
@@ -137,7 +137,7 @@ def _answers(run_dir: Path, limit: int) -> Iterator[dict[str, Any]]:
     if "verify" not in current:
         return
     root = run_dir / "synthesis"
-    found = []
+    found: list[dict[str, Any]] = []
     for path in sorted((root / "plan").glob("*.parquet")):
         answered = root / "requests" / path.name
         verdicts = run_dir / "ledger" / f"verify-{current['verify']}" / f"{path.stem}.arrow"

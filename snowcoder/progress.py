@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 import threading
@@ -16,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 _START = time.monotonic()
-_console = Console(highlight=False, soft_wrap=True)
+_console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -28,7 +30,12 @@ def say(text: str) -> None:
 def track(items: Iterable[T], total: int, what: str, every: float = 10.0) -> Iterator[T]:
     """Items as they come, with a bar on a terminal, or a line every `every` seconds in a log."""
     if sys.stdout.isatty():
-        columns = TextColumn("        {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        columns = (
+            TextColumn("        {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=_console, transient=True) as progress:
             task = progress.add_task(what, total=total)
             for item in items:
@@ -41,6 +48,13 @@ def track(items: Iterable[T], total: int, what: str, every: float = 10.0) -> Ite
             last = time.monotonic()
             say(f"{what}: {done}/{total}")
         yield item
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what libraries print about their own progress; their errors are exceptions and still come through."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 @contextmanager

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from evaluation.benchmarks import BenchmarkText, available, load
+from pipelines.annotator.selection import Selection
 from pipelines.curation import Curation
 from pipelines.ledger import Ledger, write_atomically
 from pipelines.manifest import Manifest, build_manifest
-from pipelines.annotator.selection import Selection
 from pipelines.phases.continued import choose, continued, score
 from pipelines.phases.corpus import Corpus, curate, make_tokenizer, position_fingerprint
 from pipelines.phases.general import general
@@ -25,11 +26,12 @@ from pipelines.schema import stable_hash
 from pipelines.scoring import Annotator, RandomAnnotator, Scoring, TrainedAnnotator
 from pipelines.sequences.deal import Dealing
 from pipelines.sequences.tokenizer import load_tokenizer
-from pipelines.stages.decontaminate import BenchmarkIndex
+from pipelines.stages.benchmark_index import BenchmarkIndex
+from pipelines.stages.stored_index import store
 from pipelines.stream import Plan, Resources, in_order, training_stream
 from snowcoder.base import UserError
 from snowcoder.config import RunConfig, save_config
-from snowcoder.progress import follow, say, track
+from snowcoder.progress import follow, quiet, say, track
 from train.config import ScheduleConfig, TrainConfig
 
 
@@ -75,7 +77,7 @@ class Run:
             rules=config.curation.rules,
             decontaminate=config.curation.decontaminate,
             dedup=config.curation.dedup,
-            benchmarks=self.benchmarks,
+            benchmarks=store(self.benchmarks, self.root / "benchmarks"),
             ledger_root=str(self.root / "ledger"),
         )
         for line in Ledger(curation.ledger_root).open(curation.stages()):
@@ -103,7 +105,9 @@ class Run:
             # What workers print stays in Ray's own logs: the run's progress is told from what they record.
             quiet = {"log_to_driver": False, "logging_level": "ERROR"}
             if address:
-                os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # fills the dashboard's Train tab
+                os.environ.setdefault(
+                    "RAY_TRAIN_ENABLE_STATE_TRACKING", "1"
+                )  # fills the dashboard's Train tab
                 ray.init(address=address, **quiet)
             else:
                 cpus = settings.num_cpus or max(4, os.cpu_count() or 1)
@@ -113,7 +117,9 @@ class Run:
                     include_dashboard=False,
                     **quiet,
                 )
-        for name in ("ray.data", "ray.train", "ray._private", "deepspeed", "DeepSpeed"):
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        warnings.filterwarnings("ignore", message=".*exclude_resources.*")  # Ray Train's own use of Ray Data
+        for name in ("ray", "ray.data", "ray.train", "ray.llm", "deepspeed", "DeepSpeed"):
             logging.getLogger(name).setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
 
@@ -137,7 +143,9 @@ class Run:
     def train_config(self, schedule: ScheduleConfig) -> TrainConfig:
         """The phase's training: its schedule, and what the stream decides."""
         config = self.config
-        model = config.train.model.model_copy(update={"vocab": load_tokenizer(str(self.tokenizer())).vocab_size})
+        model = config.train.model.model_copy(
+            update={"vocab": load_tokenizer(str(self.tokenizer())).vocab_size}
+        )
         return config.train.model_copy(
             update={
                 "model": model,
@@ -148,7 +156,9 @@ class Run:
             }
         )
 
-    def train(self, plan: Plan, phase: str, tokens: int, schedule: ScheduleConfig, init_from: Path | None) -> dict:
+    def train(
+        self, plan: Plan, phase: str, tokens: int, schedule: ScheduleConfig, init_from: Path | None
+    ) -> dict:
         """Stream a phase's plan into training up to `tokens`, export the model, and return the summary."""
         from train.export import export
         from train.trainer import fit
@@ -156,7 +166,9 @@ class Run:
         cfg = self.train_config(schedule)
         steps = tokens // cfg.tokens_per_step
         if steps < 1:
-            raise UserError(f"{phase}.tokens: {tokens} do not fill one global batch of {cfg.tokens_per_step} tokens")
+            raise UserError(
+                f"{phase}.tokens: {tokens} do not fill one global batch of {cfg.tokens_per_step} tokens"
+            )
         dealing = Dealing(
             global_batch=cfg.global_batch, world_size=cfg.num_workers, batches=cfg.group, seq_len=cfg.seq_len
         )
@@ -175,7 +187,8 @@ class Run:
             )
         model = self.root / "model" / phase
         if not _exported(model, summary):
-            export(self.root, phase, cfg, self.tokenizer())
+            with quiet():
+                export(self.root, phase, cfg, self.tokenizer())
             write_atomically(model / "phase.json", json.dumps({"checkpoint": summary["checkpoint"]}).encode())
         say(
             f"{phase}: loss {summary['first_loss']:.3f} -> {summary['last_loss']:.3f}, "
@@ -187,7 +200,9 @@ class Run:
         """Phase 1."""
         config = self.config.general
         self.tokenizer()
-        return self.train(general(self.corpus, config.epochs), "general", config.tokens, config.schedule, None)
+        return self.train(
+            general(self.corpus, config.epochs), "general", config.tokens, config.schedule, None
+        )
 
     # -- phase 2 ------------------------------------------------------------------------------------------------
 
@@ -201,13 +216,18 @@ class Run:
         from snowcoder.positives import negatives, positives
 
         metrics = self.root / "annotator" / "metrics.json"
-        key = stable_hash([self.config.annotator.model_dump(mode="json"), self.corpus.curation.claim_stage.key])
+        key = stable_hash(
+            [self.config.annotator.model_dump(mode="json"), self.corpus.curation.claim_stage.key]
+        )
         stamp = self.root / "annotator" / "key.json"
         if not (stamp.exists() and json.loads(stamp.read_text()) == key):
             self.tokenizer()  # its sample has judged the first shards: negatives come from there
             good = positives(self.config.annotator, self.benchmarks)
             report = train_annotator(
-                good, negatives(self.corpus, self.config.annotator, good), self.config.annotator, metrics.parent
+                good,
+                negatives(self.corpus, self.config.annotator, good),
+                self.config.annotator,
+                metrics.parent,
             )
             write_atomically(stamp, json.dumps(key).encode())
         else:
@@ -234,7 +254,7 @@ class Run:
         selection.write(out)
         say(
             f"{annotator.name}: selected {selection.realised_tokens} of {selection.budget_tokens} budgeted tokens in "
-            f"{sum(l.kept_documents > 0 for l in selection.languages.values())} languages"
+            f"{sum(lang.kept_documents > 0 for lang in selection.languages.values())} languages"
         )
         return selection
 
@@ -248,7 +268,9 @@ class Run:
         plan = self._continued_plan(self.annotator, self.score(), "continued")
         summary = self.train(plan, "continued", config.tokens, config.schedule, general_model)
         if config.control:
-            plan = self._continued_plan(self.random, self._choose(self.random, self.root / "selection-random.json"), "control")
+            plan = self._continued_plan(
+                self.random, self._choose(self.random, self.root / "selection-random.json"), "control"
+            )
             self.train(plan, "control", config.tokens, config.schedule, general_model)
         return summary
 
@@ -271,7 +293,9 @@ class Run:
     def _model(self, phase: str) -> Path:
         model = self.root / "model" / phase
         if not (model / "phase.json").exists():
-            raise UserError(f"{model}: no finished model of the {phase} phase; run `snowcoder run {phase}` with this --out")
+            raise UserError(
+                f"{model}: no finished model of the {phase} phase; run `snowcoder run {phase}` with this --out"
+            )
         return model
 
     # -- evaluation ---------------------------------------------------------------------------------------------
@@ -283,7 +307,8 @@ class Run:
         cfg = self.config.evaluation
         if cfg.data_dir is None and self.config.curation.benchmarks_dir:
             cfg = cfg.model_copy(update={"data_dir": Path(self.config.curation.benchmarks_dir)})
-        result = evaluate_model(model or self._model(name), cfg, self.root / "eval" / f"{name}.json")
+        with quiet():
+            result = evaluate_model(model or self._model(name), cfg, self.root / "eval" / f"{name}.json")
         for benchmark in cfg.benchmarks:
             found = result[benchmark]
             say(f"{name}: {benchmark} {found['passed']}/{found['total']}, pass@1 {found['pass@1']:.3f}")

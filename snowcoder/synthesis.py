@@ -16,7 +16,7 @@ from pipelines.synthesis.generate import Progress, generate
 from pipelines.synthesis.models import fingerprint, generator_path
 from pipelines.synthesis.requests import Plan as Requests
 from snowcoder.positives import cache_dir
-from snowcoder.progress import say
+from snowcoder.progress import quiet, say
 
 if TYPE_CHECKING:
     from snowcoder.run import Run
@@ -34,14 +34,15 @@ def prepare(run: Run, selection: Selection) -> Plan:
         root / "plan",
         seeds_key=scoring.select_stage.key,
     )
-    model = generator_path(config.synthesis.generator, cache_dir() / "models")
+    with quiet():
+        model = generator_path(config.synthesis.generator, cache_dir() / "models")
     say(f"enhanced: {requests.requests} requests in {requests.chunks} chunks to {config.synthesis.generator}")
     answers = Answers(
         root=root,
         plan_key=plan_key(requests, fingerprint(model)),
         verify=config.synthesis.verify,
         dedup=config.curation.dedup,
-        benchmarks=run.benchmarks,
+        benchmarks=corpus.curation.benchmarks,
         ledger_root=corpus.ledger_root,
     )
     Ledger(corpus.ledger_root).open([answers.stage])
@@ -66,10 +67,10 @@ def prepare(run: Run, selection: Selection) -> Plan:
     return enhanced(corpus, answers, requests, config.enhanced.epochs)
 
 
-def _produce(run: Run, requests: Requests, answers: Answers, model, ready: threading.Event) -> None:  # noqa: ANN001
+def _produce(run: Run, requests: Requests, answers: Answers, model, ready: threading.Event) -> None:
     totals: dict[str, Progress] = {}
 
-    def reported():  # noqa: ANN202
+    def reported():
         for progress in generate(requests, run.config.synthesis, model, answers.root / "requests"):
             totals["last"] = progress
             say(

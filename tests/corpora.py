@@ -13,9 +13,20 @@ from pipelines.sequences.config import SequencesConfig
 from pipelines.sources import SourceConfig
 from pipelines.stages.benchmark_index import BenchmarkIndex, DecontaminateConfig
 from pipelines.stages.rules_config import RulesConfig
+from pipelines.stages.stored_index import store
 from pipelines.stream import Resources, in_order
 
-PACKAGES = ("json", "email", "http", "logging", "xml/dom", "importlib", "concurrent/futures", "unittest", "wsgiref")
+PACKAGES = (
+    "json",
+    "email",
+    "http",
+    "logging",
+    "xml/dom",
+    "importlib",
+    "concurrent/futures",
+    "unittest",
+    "wsgiref",
+)
 
 
 def write_repositories(root: Path, copies: int = 1, packages: tuple[str, ...] = PACKAGES) -> Path:
@@ -31,7 +42,12 @@ def write_repositories(root: Path, copies: int = 1, packages: tuple[str, ...] = 
 
 
 def corpus(
-    source: Path, run: Path, *, shard_bytes: int = 150_000, rules: RulesConfig | None = None, seq_len: int = 64
+    source: Path,
+    run: Path,
+    *,
+    shard_bytes: int = 150_000,
+    rules: RulesConfig | None = None,
+    seq_len: int = 64,
 ) -> Corpus:
     """A corpus over the repositories in `source`, with its verdicts under `run`."""
     config = SourceConfig(kind="directory", paths=(str(source),), shard_bytes=shard_bytes)
@@ -40,7 +56,7 @@ def corpus(
         rules=rules or RulesConfig(),
         decontaminate=DecontaminateConfig(),
         dedup=DedupConfig(partitions=1, expected_documents=10_000),
-        benchmarks=BenchmarkIndex.build([]),
+        benchmarks=store(BenchmarkIndex.build([]), run / "benchmarks"),
         ledger_root=str(run / "ledger"),
     )
     return Corpus(

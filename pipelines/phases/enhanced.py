@@ -29,9 +29,9 @@ from pipelines.phases.corpus import Corpus
 from pipelines.schema import Shard, ordinal, stable_hash
 from pipelines.scoring import Scoring
 from pipelines.sequences.order import Order
-from pipelines.stages.benchmark_index import BenchmarkIndex
+from pipelines.stages.stored_index import StoredIndex
 from pipelines.stream import Plan
-from pipelines.synthesis.config import SynthesisConfig, VerifyConfig
+from pipelines.synthesis.config import VerifyConfig
 from pipelines.synthesis.requests import SEED, read_chunk
 from pipelines.synthesis.requests import Plan as Requests
 from pipelines.synthesis.verify import VERIFY_VERSION, Seen, accepted_documents, verify
@@ -47,8 +47,10 @@ def choose_seeds(corpus: Corpus, scoring: Scoring, count: int, python_share: flo
     quota = _quotas(corpus, scoring, count, python_share)
     best: dict[str, list[tuple[float, int]]] = {lang: [] for lang in quota}
     for shard, table in _teed(corpus, scoring, ["row", "lang", "score"]):
-        for row, lang, score in zip(*(table[name].to_pylist() for name in ("row", "lang", "score")), strict=True):
-            item = (score, -ordinal(shard.shard, row))  # of equal scores the earlier document
+        for row, lang, score in zip(
+            *(table[name].to_pylist() for name in ("row", "lang", "score")), strict=True
+        ):
+            item = (float(score), -int(ordinal(shard.shard, row)))  # of equal scores the earlier document
             heap = best[lang]
             if len(heap) < quota[lang]:
                 heapq.heappush(heap, item)
@@ -90,7 +92,7 @@ class Answers:
     plan_key: str  # of the questions and of the model that answers
     verify: VerifyConfig
     dedup: DedupConfig
-    benchmarks: BenchmarkIndex
+    benchmarks: StoredIndex
     ledger_root: str
 
     @cached_property
@@ -104,8 +106,8 @@ class Answers:
 
     def contaminated(self, texts: Sequence[str]) -> list[str | None]:
         """For each text the benchmark, the task and the words that leaked, or None."""
-        found = self.benchmarks.contaminated(texts)
-        return [match and f"{match.benchmark} {match.task}: {match.text}" for match in found]
+        found = self.benchmarks.open().contaminated(texts)
+        return [None if match is None else f"{match.benchmark} {match.task}: {match.text}" for match in found]
 
     def path(self, chunk: int) -> Path:
         return self.root / f"accepted-{self.stage.key}" / f"{chunk:08d}.parquet"
@@ -115,13 +117,16 @@ class Answers:
         path = self.path(shard.shard)
         while not path.exists():
             if (self.root / FAILED).exists():
-                raise RuntimeError(f"generation failed before chunk {shard.shard}: {(self.root / FAILED).read_text()}")
+                raise RuntimeError(
+                    f"generation failed before chunk {shard.shard}: {(self.root / FAILED).read_text()}"
+                )
             time.sleep(0.5)
         yield pq.read_table(path)
 
     def shards(self, chunks: int) -> tuple[Shard, ...]:
         return tuple(
-            Shard(shard=i, reader="answers", uri=str(self.path(i)), fingerprint=self.plan_key) for i in range(chunks)
+            Shard(shard=i, reader="answers", uri=str(self.path(i)), fingerprint=self.plan_key)
+            for i in range(chunks)
         )
 
 
@@ -139,7 +144,9 @@ def judge_answers(
     chunk = 0
     for _ in _and_once_more(done):
         while chunk < requests.chunks and (responses / f"{chunk:08d}.parquet").exists():
-            found = _judge_chunk(chunk, read_chunk(responses, chunk), requests.load(chunk), answers, seen, index)
+            found = _judge_chunk(
+                chunk, read_chunk(responses, chunk), requests.load(chunk), answers, seen, index
+            )
             reasons.update(found)
             on_chunk(reasons)
             chunk += 1
@@ -162,10 +169,13 @@ def _judge_chunk(
     twin = dict(zip(rows.tolist(), claims["reason"].to_pylist(), strict=True))
     kept = pa.array([twin[row] is None for row in rows.tolist()], pa.bool_())
     reasons = [
-        reason or twin.get(row) for row, reason in zip(verdicts["row"].to_pylist(), verdicts["reason"].to_pylist(), strict=True)
+        reason or twin.get(row)
+        for row, reason in zip(verdicts["row"].to_pylist(), verdicts["reason"].to_pylist(), strict=True)
     ]
     verdicts = verdicts.set_column(
-        verdicts.schema.get_field_index("reason"), "reason", pa.array(reasons, pa.string()).dictionary_encode()
+        verdicts.schema.get_field_index("reason"),
+        "reason",
+        pa.array(reasons, pa.string()).dictionary_encode(),
     )
     Ledger(answers.ledger_root).commit(answers.stage, chunk, verdicts.drop_columns(["text"]))
     sink = pa.BufferOutputStream()

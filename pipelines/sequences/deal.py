@@ -25,6 +25,12 @@ class Dealing:
         """Rows of one block: one rank's share of one group of global batches."""
         return self.batches * self.global_batch // self.world_size
 
+    def group_order(self) -> np.ndarray:
+        """int64[batches * global_batch]: row k of a dealt group is row `order[k]` of its batches end to end."""
+        rows = np.arange(self.batches * self.global_batch)
+        by_rank = rows.reshape(self.batches, self.world_size, -1).transpose(1, 0, 2)
+        return np.ascontiguousarray(by_rank).reshape(-1)
+
 
 class Dealer:
     """Takes the packed entries in order and gives out dealt groups.
@@ -39,7 +45,9 @@ class Dealer:
 
     def __init__(self, dealing: Dealing, seek: Seek, stop: int):
         self.dealing = dealing
-        self.interleaver = seek.interleaver.copy()  # what came through Ray's object store cannot be written to
+        self.interleaver = (
+            seek.interleaver.copy()
+        )  # what came through Ray's object store cannot be written to
         self.step, self.stop = seek.position, stop
         self.used = dict(seek.used)  # sequences of each open entry that have been given out
         self.expected = deque(seek.entries)
@@ -62,7 +70,9 @@ class Dealer:
             return []
         wanted = self.expected.popleft() if self.expected else None
         if entry != wanted:
-            raise RuntimeError(f"the order is broken: entry {entry} came where {wanted} was expected; restarting")
+            raise RuntimeError(
+                f"the order is broken: entry {entry} came where {wanted} was expected; restarting"
+            )
         # Copied out of Ray's object store, whose memory up to `window` waiting entries would pin.
         self.entries[entry] = sequences.take(pa.array(np.arange(sequences.num_rows)))
         self.open.discard(entry)
@@ -101,11 +111,8 @@ class Dealer:
 
     def _group(self, drawn: list[tuple[int, int]], batches: int) -> pa.Table:
         dealing = self.dealing
-        share = dealing.global_batch // dealing.world_size
         wanted = min(batches, self.stop - self.step)
-        # [batch, rank, row of the rank's share] -> rank first
-        order = np.arange(dealing.batches * dealing.global_batch).reshape(dealing.batches, dealing.world_size, share)
-        order = order.transpose(1, 0, 2).reshape(-1)
+        order = dealing.group_order()
         steps = np.repeat(np.arange(self.step, self.step + dealing.batches), dealing.global_batch)
         steps[wanted * dealing.global_batch :] = -1
         filled = drawn + [drawn[-1]] * (len(order) - len(drawn))
@@ -135,4 +142,3 @@ class Dealer:
     def tail(self) -> int:
         """Sequences at the end of the order that fill no global batch."""
         return len(self.waiting) if self.finished else 0
-

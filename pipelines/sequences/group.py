@@ -15,7 +15,10 @@ def training_documents(documents: pa.Table, seed: list[int]) -> list[np.ndarray]
     if documents.num_rows == 0:
         return []
     keys = documents.select(["lang", "repo"])
-    codes = [np.asarray(pa.compute.dictionary_encode(keys[name].combine_chunks()).indices) for name in keys.column_names]
+    codes = [
+        np.asarray(pa.compute.dictionary_encode(keys[name].combine_chunks()).indices)
+        for name in keys.column_names
+    ]
     group = codes[0].astype(np.int64) * (int(codes[1].max()) + 1) + codes[1]
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(documents.num_rows)  # files in random order inside their group…

@@ -14,7 +14,7 @@ import numpy as np
 
 
 @nb.njit(cache=True, nogil=True)
-def _draw(slots, left, cursor, opened, counts, known, total, out):  # noqa: ANN001 - numba kernel
+def _draw(slots, left, cursor, opened, counts, known, total, out):
     """Fill `out` with entry numbers; stops early at an entry whose count is not known yet, or at the end.
 
     Returns (drawn, cursor, opened). slots[i] is the entry in turn i (-1: free), left[i] its sequences to come.

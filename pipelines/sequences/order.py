@@ -47,7 +47,9 @@ class Seek:
     entries: list[int]
 
 
-def seek(order: Order, window: int, position: int, global_batch: int, count: Callable[[int], int | None]) -> Seek:
+def seek(
+    order: Order, window: int, position: int, global_batch: int, count: Callable[[int], int | None]
+) -> Seek:
     """Find `position` (in global batches) in the order.
 
     `count(shard)` is the recorded number of sequences of a shard, None when it was never packed. Raises ValueError
@@ -66,7 +68,9 @@ def seek(order: Order, window: int, position: int, global_batch: int, count: Cal
         epoch, shard = entries[interleaver.known]
         known = count(shard)
         if known is None:
-            raise ValueError(f"shard {shard} (epoch {epoch}) is before position {position} but was never packed")
+            raise ValueError(
+                f"shard {shard} (epoch {epoch}) is before position {position} but was never packed"
+            )
         interleaver.tell([known])
     # Counts told ahead are forgotten again: only entries whose rows have come may be drawn from now on.
     interleaver.known = interleaver.opened

@@ -10,7 +10,9 @@ from pipelines.schema import sequence_schema
 PACKING_VERSION = 1
 
 
-def pack(documents: list[np.ndarray], seq_len: int, pad: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def pack(
+    documents: list[np.ndarray], seq_len: int, pad: int
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Rows int32 [n, seq_len], their text tokens int32 [n], and where documents start in each row.
 
     Nothing is dropped: the last row is filled with `pad`, which its text-token count leaves out. A shard is packed

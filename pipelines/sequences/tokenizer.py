@@ -17,7 +17,16 @@ from snowcoder.base import UserError
 
 END = "<|endoftext|>"  # after every training document
 FILE = "<|file_sep|>"  # between the files of one training document
-SPECIAL = (END, FILE, "<|repo_name|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|pad|>")
+SPECIAL = (
+    END,
+    FILE,
+    "<|repo_name|>",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<|pad|>",
+)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, out: Path) -> Path:
@@ -64,7 +73,9 @@ class CodeTokenizer:
     def __init__(self, directory: str | Path):
         path = Path(directory) / "tokenizer.json"
         if not path.exists():
-            raise UserError(f"{path}: no tokenizer there; set tokenizer.path to a directory with a tokenizer.json")
+            raise UserError(
+                f"{path}: no tokenizer there; set tokenizer.path to a directory with a tokenizer.json"
+            )
         raw = path.read_bytes()
         self.fingerprint = f"{mmh3.hash128(raw, signed=False):032x}"
         self.tokenizer = Tokenizer.from_str(raw.decode())

@@ -8,6 +8,7 @@ into runs of its files, in path order.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -51,12 +52,23 @@ def is_document(path: str, languages: tuple[str, ...]) -> bool:
 def within_cap(files: Iterable[File], cap: int | None) -> tuple[File, ...]:
     """The files of a repository that are read, by path: all, or those that fit under `cap` bytes.
 
-    They are tried in the order of a hash of their path: a stable sample in which folders and languages mix.
+    Languages take turns, so that a giant's few headers are not lost among its thousands of modules. Inside a
+    language the order is a hash of folder and name: stable, mixed, and the same where a copy is vendored elsewhere.
     """
     if cap is None:
         return tuple(sorted(files))
-    mixed = sorted(files, key=lambda file: (mmh3.hash64(file.path.encode(), signed=False)[0], file.path))
-    return tuple(sorted(take_within(mixed, cap, lambda file: file.size)))
+    turn: Counter[tuple[str, ...]] = Counter()
+    order: list[tuple[int, int, File]] = []
+    for file in sorted(files, key=_mixed):
+        lang = candidates(file.path)
+        turn[lang] += 1
+        order.append((turn[lang], len(order), file))
+    return tuple(sorted(take_within([file for *_, file in sorted(order)], cap, lambda file: file.size)))
+
+
+def _mixed(file: File) -> tuple[int, str]:
+    name = "/".join(file.path.split("/")[-2:])
+    return mmh3.hash64(name.encode(), signed=False)[0], file.path
 
 
 def plan(found: Iterable[tuple[str, Repository]], cfg: SourceConfig, seed: int) -> list[Shard]:

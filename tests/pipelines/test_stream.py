@@ -50,7 +50,9 @@ def read(plan: Plan, *, world_size: int, position: int = 0, stop: int = 10**6) -
     for number, block in enumerate(dataset.iter_batches(batch_size=None, batch_format="pyarrow")):
         assert block.num_rows == dealing.block_rows
         rank = number % world_size
-        rows = zip(*(block[c].to_pylist() for c in ("step", "epoch", "shard", "index", "tokens")), strict=True)
+        rows = zip(
+            *(block[c].to_pylist() for c in ("step", "epoch", "shard", "index", "tokens")), strict=True
+        )
         for j, (step, *row) in enumerate(rows):
             if step >= 0:
                 steps.setdefault(step, [None] * BATCH)[rank * share + j % share] = row
@@ -91,7 +93,7 @@ def test_accounting_and_duplicates(live):
 
 
 def test_one_changed_rule_is_judged_again_and_equals_a_fresh_run(live, source, tmp_path, ray_session):
-    made, plan, _ = live
+    made, _, _ = live
     rules = RulesConfig()
     stricter = rules.model_copy(update={"limits": rules.limits.model_copy(update={"max_line": 90})})
     changed = replace(made, curation=replace(made.curation, rules=stricter))
@@ -132,7 +134,8 @@ def test_selection_tees_and_repeats(live):
     plan = continued(made, annotator, selection.thresholds, repeats=3)
     rows = read(plan, world_size=2)
     by_epoch = [
-        {(shard, index) for batch in rows.values() for epoch, shard, index, _ in batch if epoch == e} for e in range(3)
+        {(shard, index) for batch in rows.values() for epoch, shard, index, _ in batch if epoch == e}
+        for e in range(3)
     ]
     assert by_epoch[0] == by_epoch[1]
     assert by_epoch[2] <= by_epoch[0]
@@ -145,7 +148,10 @@ def test_selection_tees_and_repeats(live):
         (shard.shard, row)
         for shard in made.shards
         for row, lang, value in zip(
-            *(plan.scoring.ledger.read(plan.scoring.stage, shard.shard)[c].to_pylist() for c in ("row", "lang", "score")),
+            *(
+                plan.scoring.ledger.read(plan.scoring.stage, shard.shard)[c].to_pylist()
+                for c in ("row", "lang", "score")
+            ),
             strict=True,
         )
         if value >= selection.thresholds[lang]

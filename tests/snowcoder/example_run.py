@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipelines.ledger import Ledger, Stage
 from pipelines.manifest import Manifest
 from pipelines.schema import Shard
+from pipelines.stream import in_order
 
 RULES = Stage("rules", 1, {"max_line": 1000})
 DECONTAMINATE = Stage("decontaminate", 1, {"ngram": 10}, RULES)
@@ -36,7 +37,8 @@ HOSTILE = (
 
 
 def shards(count: int) -> list[Shard]:
-    return [
+    """Shards in order, each with the hash of the order up to it, under which its claim is filed."""
+    found = [
         Shard(
             shard=i,
             reader="parquet",
@@ -46,10 +48,12 @@ def shards(count: int) -> list[Shard]:
         )
         for i in range(count)
     ]
+    return list(in_order(Manifest(found, seed=0)))
 
 
 def commit(root: Path, stage: Stage, shard: Shard, table: pa.Table, **meta: float) -> None:
-    Ledger(root / "ledger").commit(stage, shard.shard, table, shard.identity(), **meta)
+    identity = shard.prefix if stage.name == "claim" else shard.identity()
+    Ledger(root / "ledger").commit(stage, shard.shard, table, identity, **meta)
 
 
 def rules_table(rows: int, random: np.random.Generator, dropped: float) -> pa.Table:

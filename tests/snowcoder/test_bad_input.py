@@ -18,12 +18,16 @@ from pipelines.manifest import build_manifest
 from pipelines.sources import SourceConfig
 from pipelines.stages.benchmark_index import BenchmarkIndex, DecontaminateConfig
 from pipelines.stages.rules_config import RulesConfig
+from pipelines.stages.stored_index import store
 
 
 def snowcoder(*arguments: str | Path) -> tuple[int, str]:
     """Exit code and what was written to stderr."""
     found = subprocess.run(
-        [sys.executable, "-m", "snowcoder.cli", *map(str, arguments)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "snowcoder.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return found.returncode, found.stderr.strip()
 
@@ -58,7 +62,9 @@ def test_truncated_parquet(tmp_path):
 def test_wrong_column_name(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"body": ["x = 1"]}), path)
-    only_line(*curate(tmp_path, kind="parquet", paths=[str(path)], columns={"text": "content"}), "content", "body")
+    only_line(
+        *curate(tmp_path, kind="parquet", paths=[str(path)], columns={"text": "content"}), "content", "body"
+    )
 
 
 def test_unknown_configuration_key(tmp_path):
@@ -77,7 +83,9 @@ def test_missing_recipe(tmp_path):
 def test_missing_model_directory(tmp_path):
     model = tmp_path / "model"
     config = recipe(tmp_path, evaluation={"max_tasks": 1})
-    only_line(*snowcoder("evaluate", "--config", config, "--model", model, "--out", tmp_path / "run"), str(model))
+    only_line(
+        *snowcoder("evaluate", "--config", config, "--model", model, "--out", tmp_path / "run"), str(model)
+    )
 
 
 def test_damage_that_only_reading_finds(tmp_path):
@@ -98,7 +106,7 @@ def reasons(tmp_path):
             rules=RulesConfig(),
             decontaminate=DecontaminateConfig(),
             dedup=DedupConfig(partitions=1, expected_documents=1000),
-            benchmarks=BenchmarkIndex.build([]),
+            benchmarks=store(BenchmarkIndex.build([]), tmp_path / "benchmarks"),
             ledger_root=str(tmp_path / "ledger"),
         )
         (shard,) = build_manifest(config, seed=0).shards

@@ -196,7 +196,7 @@ def test_an_object_in_anothers_place_is_a_violation(tmp_path: Path) -> None:
     made, _, _ = broken_run(tmp_path)
     ledger = Ledger(tmp_path / "ledger")
     table = ledger.read(CLAIM, 1)
-    ledger.commit(CLAIM, 2, table, made[1].identity())
+    ledger.commit(CLAIM, 2, table, made[1].prefix)
     ledger.path(CLAIM, 1).write_bytes(ledger.path(CLAIM, 2).read_bytes())
     commit(
         tmp_path,

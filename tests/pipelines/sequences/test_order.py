@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,12 +90,8 @@ def test_a_missing_entry_stops_the_stream_instead_of_leaving_a_hole():
     dealing = Dealing(global_batch=2, world_size=1, batches=1, seq_len=SEQ)
     dealer = Dealer(dealing, seek(order, 2, 0, 2, lambda s: None), 10)
     dealer.push(0, table(0, 3))
-    try:
+    with pytest.raises(RuntimeError, match="entry 2 came where 1 was expected"):
         dealer.push(2, table(2, 3))
-    except RuntimeError as error:
-        assert "entry 2 came where 1 was expected" in str(error)
-    else:
-        raise AssertionError("a hole in the order went through")
 
 
 def test_epochs_are_permutations_and_the_first_keeps_the_judging_order():
@@ -115,5 +112,9 @@ def test_packing_loses_nothing(lengths, seq_len):
     flat = np.concatenate([r[:n] for r, n in zip(rows, text_tokens, strict=True)]) if lengths else np.empty(0)
     assert flat.tolist() == [t for d in documents for t in d.tolist()]
     starts = [r * seq_len + int(b) for r, part in enumerate(boundaries) for b in part]
-    assert starts == np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int).tolist() if lengths else not starts
+    assert (
+        starts == np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int).tolist()
+        if lengths
+        else not starts
+    )
     assert (rows.reshape(-1)[len(flat) :] == 0).all()
