@@ -116,7 +116,7 @@ class Ledger:
             before = current.get(stage.name)
             if done:
                 lines.append(f"{stage.name}: replay of {done} shards recorded under {stage.key}")
-            elif before is None:
+            elif before in (None, stage.key):
                 lines.append(f"{stage.name}: nothing recorded yet")
             else:
                 lines.append(f"{stage.name}: re-judge, {self._difference(stage, before)}")

@@ -64,6 +64,11 @@ class Plan:
     def shard(self, number: int) -> Shard:
         return self.shards[number]
 
+    @property
+    def cpus(self) -> float:
+        """CPUs without which the stream cannot move: its actors', and one for the tasks."""
+        return 1 + (self.resources.score_actors * self.resources.score_cpus if self.scoring else 0)
+
 
 def in_order(manifest: Manifest) -> tuple[Shard, ...]:
     """The manifest's shards, each with the chain hash of the order up to it."""

@@ -184,6 +184,7 @@ class Run:
                 total_steps=steps,
                 fingerprint=position_fingerprint(plan, cfg.global_batch),
                 init_from=init_from,
+                stream_cpus=plan.cpus,
             )
         model = self.root / "model" / phase
         if not _exported(model, summary):

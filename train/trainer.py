@@ -33,6 +33,7 @@ def fit(
     total_steps: int,
     fingerprint: str,
     init_from: Path | None = None,
+    stream_cpus: float = 1,
 ) -> dict[str, Any]:
     """Train a phase up to `total_steps` global batches, from wherever it is, and return its summary.
 
@@ -40,7 +41,8 @@ def fit(
     `pipelines.schema.sequence_schema` in deal order (`train.deal`), its last operator
     `.repartition(target_num_rows_per_block=group * global_batch / num_workers, strict=True)`. It runs in
     Ray's controller, again at each restart. `fingerprint` names the order that positions count in. `run_dir`
-    is on storage that all nodes share. Ray must be initialised.
+    is on storage that all nodes share. `stream_cpus`: CPUs that the stream needs beside the workers. Ray must be
+    initialised.
 
     Raises UserError when the cluster is too small or the run directory belongs to another order, and
     TrainingFailed when workers fail more often than `cfg.max_failures`.
@@ -54,7 +56,7 @@ def fit(
             return summarise(phase_dir, cfg)
     if init_from is not None:
         check_weights(init_from, cfg.model)
-    _require_resources(cfg)
+    _require_resources(cfg, stream_cpus)
     phase_dir.mkdir(parents=True, exist_ok=True)
     if pointer is not None and pointer.world_size != cfg.num_workers and cfg.zero_stage > 0:
         _run_on_cluster(checkpoints.convert_to_universal, phase_dir / pointer.checkpoint)
@@ -152,18 +154,20 @@ def _worker_resources(cfg: TrainConfig) -> dict[str, float]:
     return {"CPU": float(cfg.cpus_per_worker)} | ({"GPU": 1.0} if cfg.use_gpu else {})
 
 
-def _require_resources(cfg: TrainConfig) -> None:
-    """Raises UserError when the cluster cannot hold the workers and one task of the stream."""
+def _require_resources(cfg: TrainConfig, stream_cpus: float) -> None:
+    """Raises UserError when the cluster cannot hold the workers and the stream beside them."""
     import ray
 
     has = ray.cluster_resources()
     needs = {name: amount * cfg.num_workers for name, amount in _worker_resources(cfg).items()}
-    needs["CPU"] += 1  # training that takes every CPU leaves none for its own data: it would wait for ever
+    needs["CPU"] += (
+        stream_cpus  # training that takes every CPU leaves none for its own data: it would wait for ever
+    )
     for name, amount in needs.items():
         if has.get(name, 0) < amount:
             raise UserError(
                 f"train: {cfg.num_workers} workers and the data stream need {amount:g} {name}, the cluster "
-                f"has {has.get(name, 0):g}; lower train.num_workers or add nodes"
+                f"has {has.get(name, 0):g}; lower train.num_workers, add nodes, or raise ray.num_cpus"
             )
 
 

@@ -38,17 +38,19 @@ def _columns(rows) -> tuple[pa.Array, np.ndarray, np.ndarray]:
 
 
 def _by_sorting(rows, budgets: dict[str, int]) -> set[int]:
-    """Rows selected: best first until the budget is reached, and whatever shares the last one's bin."""
+    """Rows selected: best bins first until the budget is reached, the last one only if that is nearer to it."""
     chosen: set[int] = set()
     for lang, budget in budgets.items():
         own = sorted((i for i, row in enumerate(rows) if row[0] == lang), key=lambda i: -rows[i][1])
         bins = {i: min(math.floor(float(np.float32(rows[i][1])) * BINS), BINS - 1) for i in own}
-        taken, last = 0, BINS
-        for i in own:
-            if taken >= budget and bins[i] != last:
+        taken = 0
+        for at in sorted(set(bins.values()), reverse=True):
+            members = [i for i in own if bins[i] == at]
+            more = taken + sum(rows[i][2] for i in members)
+            if taken >= budget or (more >= budget and budget - taken < more - budget):
                 break
-            taken, last = taken + rows[i][2], bins[i]
-            chosen.add(i)
+            taken = more
+            chosen.update(members)
     return chosen
 
 
@@ -74,7 +76,7 @@ def test_equals_sorting_and_adds_up_over_shards(rows, budget, shards):
     for name, found in selection.languages.items():
         assert found.tokens == own[name] == sum(found.histogram.tokens)
         assert found.kept_tokens == int(tokens[chosen & (np.array(lang) == name)].sum())
-        assert (found.status == "filled") == (found.kept_tokens >= found.budget_tokens)
+        assert (found.status == "filled") == (found.tokens >= found.budget_tokens)
 
 
 def test_a_mix_by_name_and_languages_that_never_fill(tmp_path: Path):
