@@ -24,6 +24,7 @@ from evaluation.model import fingerprint, load_model
 from evaluation.sandbox.process import choose_tier
 from evaluation.statistics import paired_difference
 from snowcoder.base import UserError
+from snowcoder.files import write_atomically
 
 # Raised when the meaning of a stored part changes.
 PARTS_VERSION = 1
@@ -155,7 +156,4 @@ def _replay(path: Path, key: str, compute: Callable[[], dict[str, Any]]) -> dict
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1))
-    part.replace(path)
+    write_atomically(path, json.dumps(content, indent=1))

@@ -8,8 +8,6 @@ beside its place and moved into it: a reader sees all of it or nothing.
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ import pyarrow as pa
 
 from pipelines.schema import stable_hash
 from snowcoder.base import UserError
+from snowcoder.files import write_atomically
 
 META = b"snowcoder"
 
@@ -147,23 +146,3 @@ class Ledger:
         if old["version"] != stage.version:
             changed.append(f"version {old['version']} -> {stage.version}")
         return ", ".join(changed) or "the stage before it changed"
-
-
-def write_atomically(path: Path, data: bytes | memoryview | pa.Buffer) -> None:
-    """All of the file or none of it, also when the disk fills or the process is killed half way.
-
-    Raises UserError when the place cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); free the disk or choose another --out"
-        ) from error

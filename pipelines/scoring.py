@@ -21,8 +21,9 @@ from pipelines.annotator.config import AnnotatorConfig
 from pipelines.annotator.score import scorer_fingerprint
 from pipelines.curation import Curation, kept_documents
 from pipelines.kernels.murmur import exact_keys, fmix64_array
-from pipelines.ledger import Ledger, Stage, write_atomically
+from pipelines.ledger import Ledger, Stage
 from pipelines.schema import Shard, stable_hash
+from snowcoder.files import write_atomically
 
 SCORE_VERSION = 1
 SELECT_VERSION = 1

@@ -199,7 +199,7 @@ def _first_line(error: ValidationError) -> str:
 
 
 def save_config(config: RunConfig, path: Path) -> None:
-    from pipelines.ledger import write_atomically
+    from snowcoder.files import write_atomically
 
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     write_atomically(path, f"# Resolved configuration of this run\n{text}".encode())

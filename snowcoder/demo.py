@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from evaluation.run import compare
-from pipelines.ledger import write_atomically
 from pipelines.schema import stable_hash
+from snowcoder.files import write_atomically
 from snowcoder.inspect import print_funnel, write_samples
 from snowcoder.progress import say
 from snowcoder.report import write_report

@@ -16,13 +16,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.ledger import write_atomically
 from pipelines.manifest import Manifest
 from pipelines.schema import Shard
 from pipelines.sources import read_shard
 from pipelines.sources.config import SourceConfig
 from snowcoder.base import UserError
 from snowcoder.config import load_config
+from snowcoder.files import write_atomically
 from snowcoder.funnel import Rejected, funnel, rejected, total
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.ledger import Ledger, write_atomically
+from pipelines.ledger import Ledger
 from snowcoder import evaluation_table, plots
+from snowcoder.files import write_atomically
 from snowcoder.funnel import Count, Funnel, Languages, funnel, total
 from snowcoder.plots import Curve, short
 

@@ -17,7 +17,7 @@ from typing import Any
 from evaluation.benchmarks import BenchmarkText, available, load
 from pipelines.annotator.selection import Selection
 from pipelines.curation import Curation
-from pipelines.ledger import Ledger, write_atomically
+from pipelines.ledger import Ledger
 from pipelines.manifest import Manifest, build_manifest
 from pipelines.phases.continued import choose, continued, score
 from pipelines.phases.corpus import Corpus, curate, make_tokenizer, position_fingerprint
@@ -31,6 +31,7 @@ from pipelines.stages.stored_index import store
 from pipelines.stream import Plan, Resources, in_order, training_stream
 from snowcoder.base import UserError
 from snowcoder.config import RunConfig, save_config
+from snowcoder.files import write_atomically
 from snowcoder.progress import follow, quiet, say, track
 from train.config import ScheduleConfig, TrainConfig
 
@@ -117,10 +118,10 @@ class Run:
                     include_dashboard=False,
                     **quiet,
                 )
+        # What libraries log is in Ray's session directory too; here it would bury the run's own lines.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        logging.disable(logging.WARNING)
         warnings.filterwarnings("ignore", message=".*exclude_resources.*")  # Ray Train's own use of Ray Data
-        for name in ("ray", "ray.data", "ray.train", "ray.llm", "deepspeed", "DeepSpeed"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
 
     # -- curation -----------------------------------------------------------------------------------------------
@@ -129,7 +130,10 @@ class Run:
         """Judge every shard of the source."""
         corpus = self.corpus
         self.start_ray()
-        say(f"curate: {len(corpus.shards)} shards, {self.manifest.summary()}")
+        found = self.manifest.summary()
+        say(
+            f"curate: {found['shards']} shards, {found['repositories']} repositories, {found['bytes'] / 1e6:.1f} MB"
+        )
         for _ in track(curate(corpus), len(corpus.shards), "shards judged"):
             pass
 

@@ -8,13 +8,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipelines.annotator.selection import Selection
-from pipelines.ledger import Ledger, write_atomically
+from pipelines.ledger import Ledger
 from pipelines.phases.enhanced import FAILED, Answers, choose_seeds, enhanced, judge_answers, plan_key
 from pipelines.scoring import Scoring
 from pipelines.stream import Plan
 from pipelines.synthesis.generate import Progress, generate
 from pipelines.synthesis.models import fingerprint, generator_path
 from pipelines.synthesis.requests import Plan as Requests
+from snowcoder.files import write_atomically
 from snowcoder.positives import cache_dir
 from snowcoder.progress import quiet, say
 

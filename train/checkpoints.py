@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from snowcoder.base import UserError
+from snowcoder.files import write_atomically
 from train.config import TrainConfig
 
 TAG = "state"  # DeepSpeed's name for the only state in a checkpoint directory
@@ -47,16 +48,6 @@ def read_pointer(phase_dir: Path) -> Pointer | None:
 def write_pointer(phase_dir: Path, pointer: Pointer) -> None:
     """Commit: after this returns, a restart begins at `pointer.position`."""
     write_atomically(phase_dir / "pointer.json", json.dumps(asdict(pointer), indent=1) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by `text`; readers and crashes see the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def check_pointer(pointer: Pointer, cfg: TrainConfig, fingerprint: str, where: Path) -> None:

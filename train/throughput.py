@@ -7,7 +7,7 @@ import math
 import os
 import time
 
-from train.checkpoints import write_atomically
+from snowcoder.files import write_atomically
 from train.config import Job
 from train.engine import StepResult
 from train.model import flops_per_token

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snowcoder.base import UserError
+from snowcoder.files import write_atomically
 from train import checkpoints, schedules
 from train.audit import attempts
 from train.checkpoints import read_pointer
@@ -76,7 +77,7 @@ def fit(
     started = time.monotonic()
     _run(job, dataset_factory)
     summary = summarise(phase_dir, cfg) | {"wall_seconds": time.monotonic() - started}
-    checkpoints.write_atomically(phase_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_atomically(phase_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.annotator.config import HeadConfig
-from pipelines.ledger import write_atomically
 from snowcoder.base import UserError
+from snowcoder.files import write_atomically
 
 FILE = "head.safetensors"
 

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipelines.annotator.config import SelectionConfig
-from pipelines.ledger import write_atomically
 from snowcoder.base import Config, UserError
+from snowcoder.files import write_atomically
 
 BINS = 65_536
 PLOT_BINS = 64

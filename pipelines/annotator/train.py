@@ -17,8 +17,8 @@ from pipelines.annotator.positives import text_hash
 from pipelines.annotator.roc import auc_at_like_size, auc_interval, roc_auc
 from pipelines.annotator.score import identity
 from pipelines.annotator.windows import Windows
-from pipelines.ledger import write_atomically
 from snowcoder.base import Config, UserError
+from snowcoder.files import write_atomically
 
 _LIKE_SIZE_SAMPLE = 2000  # of each class: 4 million pairs
 

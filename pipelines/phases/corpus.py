@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 
 from pipelines.curation import Curation, kept_documents
-from pipelines.ledger import write_atomically
 from pipelines.packing import Documents, Packing
 from pipelines.schema import Shard, stable_hash
 from pipelines.sequences.config import SequencesConfig, TokenizerConfig
 from pipelines.sequences.order import Order
 from pipelines.sequences.tokenizer import CodeTokenizer, sample, save_tokenizer, train_tokenizer
 from pipelines.stream import Plan, Resources, verdict_stream
+from snowcoder.files import write_atomically
 
 RATIO_SAMPLE = 64 << 20  # bytes on which tokens per byte are measured
 

@@ -24,7 +24,7 @@ from pipelines.dedup.claim import claim_shard
 from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.index import Index, LocalPartitions
 from pipelines.dedup.keys import document_keys
-from pipelines.ledger import Ledger, Stage, write_atomically
+from pipelines.ledger import Ledger, Stage
 from pipelines.phases.corpus import Corpus
 from pipelines.schema import Shard, ordinal, stable_hash
 from pipelines.scoring import Scoring
@@ -35,6 +35,7 @@ from pipelines.synthesis.config import VerifyConfig
 from pipelines.synthesis.requests import SEED, read_chunk
 from pipelines.synthesis.requests import Plan as Requests
 from pipelines.synthesis.verify import VERIFY_VERSION, Seen, accepted_documents, verify
+from snowcoder.files import write_atomically
 
 FAILED = "failed"
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pipelines.ledger import write_atomically
 from snowcoder.base import UserError
+from snowcoder.files import write_atomically
 
 END = "<|endoftext|>"  # after every training document
 FILE = "<|file_sep|>"  # between the files of one training document

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.ledger import write_atomically
 from pipelines.stages.benchmark_index import BenchmarkIndex
+from snowcoder.files import write_atomically
 
 
 @dataclass(frozen=True)

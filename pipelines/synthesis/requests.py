@@ -9,7 +9,6 @@ training rows made from it are the same after any restart.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pipelines.schema import stable_hash
 from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.prompts import choose_snippet, recipe
 from snowcoder.base import UserError
+from snowcoder.files import write_atomically
 
 # What a seed document is, for `plan_requests`. Rows ascend by `seed`.
 SEED = pa.schema(
@@ -160,7 +160,9 @@ class Plan:
         for chunk, table in enumerate(plan_requests(seeds, config)):
             commit_chunk(directory, chunk, table, content_key(table))
             chunks, requests = chunk + 1, requests + table.num_rows
-        _replace(summary_path, json.dumps({"key": key, "chunks": chunks, "requests": requests}).encode())
+        write_atomically(
+            summary_path, json.dumps({"key": key, "chunks": chunks, "requests": requests}).encode()
+        )
         return cls(directory, chunks, requests)
 
     def load(self, chunk: int) -> pa.Table:
@@ -186,7 +188,7 @@ def commit_chunk(directory: Path, chunk: int, table: pa.Table, key: str) -> Path
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({_METADATA: metadata}), sink, compression="zstd")
     target = directory / chunk_name(chunk)
-    _replace(target, sink.getvalue())
+    write_atomically(target, sink.getvalue())
     return target
 
 
@@ -234,12 +236,3 @@ def responses(
 
 def _chunk_key(path: Path) -> str:
     return json.loads(pq.read_schema(path).metadata[_METADATA])["key"]
-
-
-def _replace(target: Path, content: bytes | pa.Buffer) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)

@@ -41,7 +41,7 @@ def test_a_corpus_five_times_the_object_store_streams_into_training(tmp_path):
 
 def test_a_task_opens_only_its_own_shards_verdicts(tmp_path, ray_session, monkeypatch):
     made = corpus(write_repositories(tmp_path / "source"), tmp_path / "run")
-    make_tokenizer(made, TokenizerConfig(vocab_size=600, sample_bytes=50_000))
+    make_tokenizer(made, TokenizerConfig(vocab_size=600, sample_bytes=70_000))
     list(curate(made))
     assert len(made.shards) > 5
     plan = general(made, epochs=1)

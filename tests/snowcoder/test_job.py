@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -32,9 +36,14 @@ def head(tmp_path):
     dashboard = free_port()
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     environment.pop("RAY_ADDRESS", None)
+    environment |= {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": uuid.uuid4().hex,
+    }  # heads take no strangers' jobs
+    session = tempfile.mkdtemp(prefix="ray-")  # not tmp_path: its sockets' names would be too long
     arguments = [
         f"--port={free_port()}", f"--dashboard-port={dashboard}", "--num-cpus=4", "--object-store-memory=100000000",
-        f"--temp-dir={tmp_path / 'r'}", "--block",
+        f"--temp-dir={session}", "--block",
     ]  # fmt: skip
     with (tmp_path / "head.log").open("w") as log:
         process = subprocess.Popen(
@@ -51,11 +60,10 @@ def head(tmp_path):
                 time.sleep(0.5)
             yield f"http://127.0.0.1:{dashboard}", environment
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+            shutil.rmtree(session, ignore_errors=True)
 
 
 @pytest.mark.timeout(400)
