@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq --no-deps
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 OUT ?= runs/demo
@@ -39,9 +39,9 @@ $(VENV)/installed: requirements/cpu.lock requirements/models.lock pyproject.toml
 	$(PIP) --no-build-isolation --editable .
 	touch $@
 
-$(CACHE)/positives: requirements/positives.lock $(VENV)/installed
+$(CACHE)/positives: requirements/positives.lock | $(VENV)/installed
 	rm -rf $@.new && mkdir -p $(CACHE)
-	$(BIN)/python -m pip download --disable-pip-version-check --quiet --no-deps --only-binary :all: --require-hashes \
+	$(BIN)/python -m pip download --disable-pip-version-check -qq --no-deps --only-binary :all: --require-hashes \
 	  -r requirements/positives.lock -d $@.new
 	rm -rf $@ && mv $@.new $@ && touch $@
 

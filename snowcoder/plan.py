@@ -64,13 +64,13 @@ class PlanInput:
     cpu_cores: int = _given(256, "assumed")
     kernel_mb_per_second: dict[str, float] = field(
         default_factory=lambda: {
-            "read": 200.0,
-            "rules": 100.0,
-            "decontaminate": 60.0,
-            "minhash": 88.0,
+            "read": 370.0,
+            "rules": 430.0,
+            "decontaminate": 350.0,
+            "minhash": 340.0,
             "tokenise": 4.0,
         },
-        metadata={"source": "measured on one core: benchmarks; read, rules and tokenise assumed"},
+        metadata={"source": "measured on one core: benchmarks/*.md; read: local files; tokenise assumed"},
     )
     # Stores
     shard_bytes: float = _given(48 * 2**20, "configuration default")

@@ -49,4 +49,6 @@ def plan_input(config: RunConfig) -> PlanInput:
 
 
 def print_plan(config: RunConfig) -> None:
-    Console().print(render(make_plan(plan_input(config))))
+    # A pipe has no width; the tables need 120 columns to show every figure.
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(render(make_plan(plan_input(config))))
