@@ -256,28 +256,18 @@ class _Score:
 
 
 class _Pack:
+    """One row an entry, whose cell holds all its sequences: also an entry without any keeps its place in the order."""
+
     def __init__(self, packing: Packing):
         self.packing = packing
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        tables = []
-        for entry, epoch, shard in zip(
-            batch["entry"].to_pylist(), batch["epoch"].to_pylist(), _shards(batch), strict=True
-        ):
-            table = pack_shard(shard, epoch, self.packing)
-            tables.append((entry, table))
-        return _mark(tables, self.packing.sequences.seq_len)
-
-
-def _mark(tables: list[tuple[int, pa.Table]], seq_len: int) -> pa.Table:
-    """One row per entry whose cell holds all its sequences: also an entry without any keeps its place in the order."""
-    cells = [_ipc(table) for _, table in tables]
-    return pa.table(
-        {
-            "entry": pa.array([entry for entry, _ in tables], pa.int64()),
-            "rows": pa.array(cells, pa.large_binary()),
-        }
-    )
+        epochs = batch["epoch"].to_pylist()
+        cells = [
+            _ipc(pack_shard(shard, epoch, self.packing))
+            for epoch, shard in zip(epochs, _shards(batch), strict=True)
+        ]
+        return batch.select(["entry"]).append_column("rows", pa.array(cells, pa.large_binary()))
 
 
 def _ipc(table: pa.Table) -> bytes:

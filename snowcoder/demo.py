@@ -7,10 +7,13 @@ import json
 from evaluation.run import compare
 from pipelines.schema import stable_hash
 from snowcoder.files import write_atomically
+from snowcoder.funnel import check_accounting
 from snowcoder.inspect import print_funnel, write_samples
 from snowcoder.progress import say
 from snowcoder.report import write_report
 from snowcoder.run import Run
+from train.audit import check, committed_order
+from train.trainer import summarise
 
 PHASES = ("general", "continued", "control", "enhanced")
 
@@ -28,6 +31,7 @@ def demo(run: Run) -> None:
     run.general()
     run.continued()
     run.enhanced()
+    _prove(run)
     evaluations = {phase: run.evaluate(phase) for phase in PHASES if (run.root / "model" / phase).exists()}
     if "control" in evaluations:
         for name, gap in compare(evaluations["continued"], evaluations["control"]).items():
@@ -39,5 +43,18 @@ def demo(run: Run) -> None:
             )
     write_samples(run.root)
     write_report(run.root)
-    write_atomically(done, json.dumps(state).encode())
+    write_atomically(done, json.dumps(state))
     say(f"report: {report}")
+
+
+def _prove(run: Run) -> None:
+    """The two promises that a small run can check whole: every document is accounted for, every batch trained once."""
+    faults = [str(violation) for violation in check_accounting(run.root)]
+    batch = run.config.train.global_batch
+    for phase in PHASES:
+        if (run.root / "train" / phase).exists():
+            steps = summarise(run.root / "train" / phase, run.config.train)["steps"]
+            faults += [f"{phase}: {fault}" for fault in check(committed_order(run.root, phase), batch, steps)]
+    if faults:
+        raise RuntimeError(f"{len(faults)} faults in the records of {run.root}, the first: {faults[0]}")
+    say("checked: read = kept + rejected in every shard; every global batch trained once, in order")
