@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.annotator.selection import Selection
@@ -68,28 +70,28 @@ def prepare(run: Run, selection: Selection) -> Plan:
     return enhanced(corpus, answers, requests, config.enhanced.epochs)
 
 
-def _produce(run: Run, requests: Requests, answers: Answers, model, ready: threading.Event) -> None:
-    totals: dict[str, Progress] = {}
+def _produce(run: Run, requests: Requests, answers: Answers, model: Path, ready: threading.Event) -> None:
+    """Answer what the ledger lacks and judge chunk by chunk; sets `ready` once `start_after` of them are judged."""
+    last: Progress | None = None
+    judged = 0
 
-    def reported():
-        for progress in generate(requests, run.config.synthesis, model, answers.root / "requests"):
-            totals["last"] = progress
-            say(
-                f"enhanced: {progress.chunks_done}/{progress.chunks} chunks answered, "
-                f"{progress.tokens_per_second:.0f} tokens/s"
-            )
-            yield progress
-
-    judged = [0]
+    def told() -> Iterator[Progress]:
+        nonlocal last
+        for last in generate(requests, run.config.synthesis, model, answers.root / "requests"):
+            done = f"{last.chunks_done}/{last.chunks} chunks answered"
+            say(f"enhanced: {done}, {last.tokens_per_second:.0f} tokens/s with the engine's start")
+            yield last
 
     def on_chunk(reasons: Counter[str]) -> None:
-        judged[0] += 1
-        _summarise(run, requests, reasons, totals.get("last"))
-        if judged[0] >= run.config.enhanced.start_after * requests.chunks:
+        nonlocal judged
+        judged += 1
+        _summarise(run, requests, reasons, last)
+        if judged >= run.config.enhanced.start_after * requests.chunks:
             ready.set()
 
-    reasons = judge_answers(requests, answers, reported(), on_chunk)
-    say(f"enhanced: {reasons['accepted']} of {sum(reasons.values())} files accepted ({dict(reasons)})")
+    reasons = judge_answers(requests, answers, told(), on_chunk)
+    others = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common() if reason != "accepted")
+    say(f"enhanced: {reasons['accepted']} of {reasons.total()} files accepted ({others or 'no other'})")
 
 
 def _summarise(run: Run, requests: Requests, reasons: Counter[str], progress: Progress | None) -> None:
