@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import warnings
 from functools import cached_property
@@ -264,7 +265,10 @@ class Run:
         return selection
 
     def _continued_plan(self, annotator: Annotator, selection: Selection, phase: str) -> Plan:
-        return continued(self.corpus, annotator, selection.thresholds, self.config.continued.repeats, phase)
+        """The paper's passes, and more if the horizon takes them: what is selected is near the budget, not on it."""
+        config = self.config.continued
+        passes = max(config.repeats, math.ceil(config.tokens / max(1, selection.realised_tokens))) + 1
+        return continued(self.corpus, annotator, selection.thresholds, passes, phase)
 
     def continued(self) -> dict:
         """Phase 2, and its control on random documents for the same number of tokens."""

@@ -47,27 +47,41 @@ def train_worker(loop_config: dict[str, Job]) -> None:
     )
     stream = steps(blocks, rank, position, job.total_steps, cfg.rows_per_step)
     clock = StepClock()
-    for step, (rows, names) in stream:
-        clock.rows_arrived()
-        lr = schedules.learning_rate(step, job.total_steps, cfg.tokens_per_step, cfg.schedule)
-        result = train_step(engine, rows, lr, cfg)
-        if not math.isfinite(result.loss + (result.grad_norm or 0.0)):
-            raise FloatingPointError(
-                f"{job.phase}: step {step} has loss {result.loss} and gradient norm {result.grad_norm} "
-                f"at learning rate {lr:.3g}; committed is step {position}, rank {rank} read rows {names}"
-            )
-        audit.record(step, names)
-        if metrics:
-            metrics.record(step, lr, result, *clock.stop())
 
-        if (step + 1) % cfg.checkpoint_every_steps == 0 or step + 1 == job.total_steps:
-            audit.commit()
+    def commit(upto: int, loss: float) -> int:
+        audit.commit()
+        if metrics:
+            metrics.commit()
+        _commit(job, engine, upto, rank, world_size, loss)
+        dist.barrier()
+        return upto
+
+    done, loss = position, math.nan
+    try:
+        for step, (rows, names) in stream:
+            clock.rows_arrived()
+            lr = schedules.learning_rate(step, job.total_steps, cfg.tokens_per_step, cfg.schedule)
+            result = train_step(engine, rows, lr, cfg)
+            done, loss = step + 1, result.loss
+            if not math.isfinite(loss + (result.grad_norm or 0.0)):
+                raise FloatingPointError(
+                    f"{job.phase}: step {step} has loss {loss} and gradient norm {result.grad_norm} "
+                    f"at learning rate {lr:.3g}; committed is step {position}, rank {rank} read rows {names}"
+                )
+            audit.record(step, names)
             if metrics:
-                metrics.commit()
-            position = step + 1
-            _commit(job, engine, position, rank, world_size, result.loss)
-            dist.barrier()
-        clock.start()
+                metrics.record(step, lr, result, *clock.stop())
+            if done % cfg.checkpoint_every_steps == 0 or done == job.total_steps:
+                position = commit(done, loss)
+            clock.start()
+    except StreamEnded:
+        # Starting again would end here again. What was learnt is kept, and `fit` tells what is missing.
+        if done > position:
+            commit(done, loss)
+
+
+class StreamEnded(RuntimeError):
+    """The order has fewer global batches than were asked for. All ranks see it at the same step."""
 
 
 def steps(
@@ -75,7 +89,7 @@ def steps(
 ) -> Iterator[tuple[int, tuple[Rows, list[Row]]]]:
     """(step, (rows, their names)) for each step from `position` up to `total_steps`.
 
-    Raises RuntimeError when the stream is not where the checkpoint is, or ends early.
+    Raises RuntimeError when the stream is not where the checkpoint is, and StreamEnded when it ends early.
     """
     expected = position
     for block in blocks:
@@ -91,7 +105,7 @@ def steps(
         expected += 1
         if expected == total_steps:
             return
-    raise RuntimeError(f"rank {rank}: the stream ended before step {expected} of {total_steps}")
+    raise StreamEnded(f"rank {rank}: the stream ended before step {expected} of {total_steps}")
 
 
 def _read(block: pa.Table) -> tuple[Rows, list[Row]]:

@@ -76,6 +76,13 @@ def fit(
     )
     started = time.monotonic()
     _run(job, dataset_factory)
+    reached = read_pointer(phase_dir)
+    if reached is None or reached.position < total_steps:
+        position = reached.position if reached else 0
+        raise UserError(
+            f"{phase}: the data ended after {position} of {total_steps} steps, which are kept; "
+            f"allow more passes over it ({phase}.epochs or {phase}.repeats) or lower {phase}.tokens, and run again"
+        )
     summary = summarise(phase_dir, cfg) | {"wall_seconds": time.monotonic() - started}
     write_atomically(phase_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary

@@ -104,13 +104,15 @@ def _bytes_per_token(tokenizer: CodeTokenizer, texts: Iterator[tuple[str, str]])
 
 
 def position_fingerprint(plan: Plan, global_batch: int) -> str:
-    """What a position in a phase's order depends on: another fingerprint means another order."""
+    """What a position in a phase's order depends on: another fingerprint means another order.
+
+    The number of epochs is no part of it: more of them only make the order longer.
+    """
     order = plan.order
     return stable_hash(
         {
             "sequences": plan.packing.stage.key,
             "shards": [plan.packing.identity(plan.shard(number)) for number in order.shards],
-            "epochs": order.epochs,
             "seed": order.seed,
             "interleave": plan.packing.sequences.interleave,
             "global_batch": global_batch,

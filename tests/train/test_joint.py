@@ -172,6 +172,18 @@ def test_a_stream_that_starts_elsewhere_is_fatal(ray_session, tmp_path: Path) ->
     assert read_pointer(tmp_path / "train" / "general") is None
 
 
+def test_data_that_ends_early_is_kept_and_told(ray_session, tmp_path: Path) -> None:
+    cfg = config(num_workers=1, max_failures=3)
+    short = stream(cfg, STEPS)
+    with pytest.raises(UserError, match=rf"the data ended after {STEPS} of {STEPS + 8} steps"):
+        fit(cfg, "general", short, tmp_path, total_steps=STEPS + 8, fingerprint="order-a")
+    assert read_pointer(tmp_path / "train" / "general").position == STEPS
+    longer = stream(cfg, STEPS + 8)
+    summary = fit(cfg, "general", longer, tmp_path, total_steps=STEPS + 8, fingerprint="order-a")
+    assert summary["steps"] == STEPS + 8
+    assert audit.check(audit.committed_order(tmp_path, "general"), cfg.global_batch, STEPS + 8) == []
+
+
 def test_too_small_a_cluster_is_refused(ray_session, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"8 workers and the data stream need 9 CPU, the cluster has 4"):
         train(tmp_path, config(num_workers=8, micro_batch=1))
