@@ -56,7 +56,7 @@ def seeded(tmp_path, ray_session):
     make_tokenizer(made, TokenizerConfig(vocab_size=700, sample_bytes=100_000))
     annotator = RandomAnnotator(seed=1)
     list(score(made, annotator))
-    selection = choose(made, annotator, unique_tokens=60_000)
+    selection = choose(made, annotator, unique_tokens=200_000)
     plan = continued(made, annotator, selection.thresholds, repeats=1)
     read(plan, world_size=1)  # streams, and so tees
     return made, plan.scoring

@@ -139,12 +139,11 @@ def test_selection_tees_and_repeats(live):
     assert selection.realised_tokens > 0
     plan = continued(made, annotator, selection.thresholds, repeats=3)
     rows = read(plan, world_size=2)
-    by_epoch = [
-        {(shard, index) for batch in rows.values() for epoch, shard, index, _ in batch if epoch == e}
-        for e in range(3)
-    ]
-    assert by_epoch[0] == by_epoch[1]
-    assert by_epoch[2] <= by_epoch[0]
+    # Which epoch the tail is cut from depends on which shard's turn is last: counted, not assumed.
+    seen = [(epoch, shard, index) for batch in rows.values() for epoch, shard, index, _ in batch]
+    packed = sum(plan.packing.count(shard) for shard in plan.shards)
+    assert len(seen) == len(set(seen)) == 3 * packed // BATCH * BATCH
+    assert {epoch for epoch, _, _ in seen} == {0, 1, 2}
     chosen = {
         (shard.shard, row)
         for shard in made.shards
