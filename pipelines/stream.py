@@ -77,7 +77,6 @@ def in_order(manifest: Manifest) -> tuple[Shard, ...]:
 
 def training_stream(plan: Plan, dealing: Dealing, position: int, stop: int) -> Dataset:
     """Rows of `sequence_schema` in deal order, from global batch `position` up to `stop`."""
-    import ray.data
 
     packing = plan.packing
     found = seek(
@@ -104,7 +103,7 @@ def training_stream(plan: Plan, dealing: Dealing, position: int, stop: int) -> D
         fn_constructor_args=(dealing, found, stop),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=1),
+        compute=_alone(),
         num_cpus=0,
         memory=plan.resources.deal_memory,
     )
@@ -128,7 +127,6 @@ def judged(
     dataset: Dataset, curation: Curation | None, shards: tuple[Shard, ...], resources: Resources
 ) -> Dataset:
     """[judge] in parallel, then [claim] alone and in order. Never fused: a claim that waits would hold a CPU."""
-    import ray.data
 
     if curation is None:
         return dataset
@@ -144,7 +142,7 @@ def judged(
         fn_constructor_args=(curation, shards),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=1),
+        compute=_alone(),
         num_cpus=0,
         memory=resources.claim_memory,
     )
@@ -163,6 +161,13 @@ def scored(dataset: Dataset, scoring: Scoring, resources: Resources) -> Dataset:
         num_gpus=resources.score_gpus,
         memory=resources.score_memory,
     )
+
+
+def _alone() -> Any:
+    """One actor and one block at a time: two in flight may start in either order, and the order is the point."""
+    import ray.data
+
+    return ray.data.ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1)
 
 
 def _entries(entries: list[tuple[int, int, int]], shards: tuple[Shard, ...]) -> Dataset:
@@ -203,6 +208,8 @@ class _Claim:
     def __call__(self, batch: pa.Table) -> pa.Table:
         for shard, cell in zip(_shards(batch), batch["keys"], strict=True):
             if cell.is_valid and not is_claimed(shard, self.curation):
+                if shard.shard > 0 and not is_claimed(self.shards[shard.shard - 1], self.curation):
+                    raise RuntimeError(f"shard {shard.shard} came before shard {shard.shard - 1} was claimed")
                 if self.index is None:
                     self.index = self._index_before(shard)
                 table = _from_ipc(cell)

@@ -43,7 +43,8 @@ def head(tmp_path):
     session = tempfile.mkdtemp(prefix="ray-")  # not tmp_path: its sockets' names would be too long
     arguments = [
         f"--port={free_port()}", f"--dashboard-port={dashboard}", "--num-cpus=4", "--object-store-memory=100000000",
-        f"--temp-dir={session}", "--block",
+        f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}",
+        f"--metrics-export-port={free_port()}", f"--temp-dir={session}", "--block",
     ]  # fmt: skip
     with (tmp_path / "head.log").open("w") as log:
         process = subprocess.Popen(
