@@ -204,30 +204,32 @@ class _Claim:
     def __init__(self, curation: Curation, shards: tuple[Shard, ...]):
         self.curation, self.shards = curation, shards
         self.index: Index | None = None
+        self.upto = 0  # the index holds the shards before this one
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         for shard, cell in zip(_shards(batch), batch["keys"], strict=True):
             if cell.is_valid and not is_claimed(shard, self.curation):
                 if shard.shard > 0 and not is_claimed(self.shards[shard.shard - 1], self.curation):
                     raise RuntimeError(f"shard {shard.shard} came before shard {shard.shard - 1} was claimed")
-                if self.index is None:
-                    self.index = self._index_before(shard)
+                index = self._index_before(shard)
                 table = _from_ipc(cell)
-                claim(
-                    shard, table["row"].to_numpy(), DocumentKeys.from_table(table), self.index, self.curation
-                )
+                claim(shard, table["row"].to_numpy(), DocumentKeys.from_table(table), index, self.curation)
         return batch.drop_columns(["keys"])
 
     def _index_before(self, shard: Shard) -> Index:
+        """The index with all shards before this one, those included whose claims were replayed and not made here."""
         dedup = self.curation.dedup
-        # One partition needs no process of its own. Actors end with this one, so that nobody meets a stale index.
-        one = dedup.partitions == 1
-        index = Index(
-            LocalPartitions(dedup) if one else create_partitions(dedup, f"index-{uuid.uuid4().hex[:8]}")
-        )
-        earlier = [s for s in self.shards if s.shard < shard.shard]
-        rebuild(index, _rehash_all(earlier, self.curation), dedup)
-        return index
+        if self.index is None:
+            # One partition needs no process of its own. Actors end with this one: nobody meets a stale index.
+            one = dedup.partitions == 1
+            self.index = Index(
+                LocalPartitions(dedup) if one else create_partitions(dedup, f"index-{uuid.uuid4().hex[:8]}")
+            )
+        rebuild(self.index, _rehash_all(list(self.shards[self.upto : shard.shard]), self.curation), dedup)
+        self.upto = (
+            shard.shard + 1
+        )  # its own keys enter with its claim; a retry enters them again, to no effect
+        return self.index
 
 
 def _rehash_all(shards: list[Shard], curation: Curation) -> Iterator[tuple[int, np.ndarray, DocumentKeys]]:
