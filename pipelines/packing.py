@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
+import mmh3
 import numpy as np
 import pyarrow as pa
 
@@ -21,6 +22,7 @@ from pipelines.sequences.config import SequencesConfig
 from pipelines.sequences.group import training_documents
 from pipelines.sequences.pack import PACKING_VERSION, pack, to_table
 from pipelines.sequences.tokenizer import load_tokenizer
+from snowcoder.base import UserError
 
 
 class Documents(Protocol):
@@ -76,9 +78,13 @@ class Packing:
     def identity(self, shard: Shard) -> str:
         return shard.prefix or shard.identity()
 
+    def recorded(self, shard: Shard) -> dict[str, Any] | None:
+        """What was committed of the shard's sequences; None when it was never packed under this key."""
+        return self.ledger.meta(self.stage, shard.shard, self.identity(shard))
+
     def count(self, shard: Shard) -> int | None:
-        """The recorded number of sequences; None when the shard was never packed under this key."""
-        meta = self.ledger.meta(self.stage, shard.shard, self.identity(shard))
+        """The recorded number of sequences."""
+        meta = self.recorded(shard)
         return None if meta is None else meta["sequences"]
 
 
@@ -86,6 +92,8 @@ def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
     """The shard's sequences in this epoch's order; its count is committed before anybody sees them.
 
     Packing concatenates, so the number of sequences is the same in every epoch: only the order inside changes.
+    Raises UserError when the shard's tokens are not those that were committed: the source or a verdict changed
+    under a run that has been trained on it.
     """
     tokenizer = load_tokenizer(packing.tokenizer)
     ids: list[np.ndarray] = []
@@ -106,7 +114,14 @@ def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
         pieces[-1] = end
         joined.append(np.concatenate(pieces))
     rows, text_tokens, boundaries = pack(joined, packing.sequences.seq_len, pad=tokenizer.end)
-    if packing.count(shard) is None:
+    content = mmh3.hash128(np.concatenate(ids).tobytes() if ids else b"", signed=False)
+    recorded = packing.recorded(shard)
+    if recorded is not None and recorded["content"] != f"{content:032x}":
+        raise UserError(
+            f"{shard.uri}: shard {shard.shard} gives other tokens than it did before; "
+            "restore the source and the ledger, or start a new run directory"
+        )
+    if recorded is None:
         packing.ledger.commit(
             packing.stage,
             shard.shard,
@@ -115,5 +130,6 @@ def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
             sequences=len(rows),
             tokens=int(text_tokens.sum()),
             documents=len(ids),
+            content=f"{content:032x}",
         )
     return to_table(rows, text_tokens, boundaries, epoch=epoch, shard=shard.shard)

@@ -13,28 +13,32 @@ import os
 import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.benchmarks import BenchmarkText, available, load
 from pipelines.annotator.selection import Selection
 from pipelines.curation import Curation
+from pipelines.dedup.memory import check_memory, cluster_memory
 from pipelines.ledger import Ledger
 from pipelines.manifest import Manifest, build_manifest
 from pipelines.phases.continued import choose, continued, score
-from pipelines.phases.corpus import Corpus, curate, make_tokenizer, position_fingerprint
+from pipelines.phases.corpus import Corpus, check_position, curate, make_tokenizer, position_fingerprint
 from pipelines.phases.general import general
 from pipelines.schema import stable_hash
 from pipelines.scoring import Annotator, RandomAnnotator, Scoring, TrainedAnnotator
 from pipelines.sequences.deal import Dealing
 from pipelines.sequences.tokenizer import load_tokenizer
 from pipelines.stages.benchmark_index import BenchmarkIndex
-from pipelines.stages.stored_index import store
+from pipelines.stages.stored_index import StoredIndex, build_stored
 from pipelines.stream import Plan, Resources, in_order, training_stream
 from snowcoder.base import UserError
 from snowcoder.config import RunConfig, save_config
 from snowcoder.files import write_atomically
 from snowcoder.progress import follow, quiet, say, track
 from train.config import ScheduleConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 
 class Run:
@@ -43,8 +47,9 @@ class Run:
     Raises UserError when the source is missing or the directory cannot be written.
     """
 
-    def __init__(self, config: RunConfig, root: str | Path):
+    def __init__(self, config: RunConfig, root: str | Path, accept_new_data: bool = False):
         self.config, self.root = config, Path(root).resolve()
+        self.accept_new_data = accept_new_data
         save_config(config, self.root / "config.yaml")
 
     @cached_property
@@ -56,7 +61,13 @@ class Run:
 
     @cached_property
     def benchmarks(self) -> BenchmarkIndex:
-        return BenchmarkIndex.build(self._benchmark_texts())
+        return self._stored_benchmarks.open()
+
+    @cached_property
+    def _stored_benchmarks(self) -> StoredIndex:
+        """Built once for these texts, and found again by their hash."""
+        settings = self.config.curation.decontaminate
+        return build_stored(self._benchmark_texts(), settings, self.root / "benchmarks")
 
     def _benchmark_texts(self) -> list[BenchmarkText]:
         curation = self.config.curation
@@ -76,13 +87,12 @@ class Run:
         config = self.config
         curation = Curation(
             source=config.source,
-            rules=config.curation.rules,
-            decontaminate=config.curation.decontaminate,
+            stages=config.curation,
             dedup=config.curation.dedup,
-            benchmarks=store(self.benchmarks, self.root / "benchmarks"),
+            benchmarks=self._stored_benchmarks,
             ledger_root=str(self.root / "ledger"),
         )
-        for line in Ledger(curation.ledger_root).open(curation.stages()):
+        for line in Ledger(curation.ledger_root).open(curation.chain()):
             say(f"ledger: {line}")
         ray = config.ray
         return Corpus(
@@ -119,6 +129,8 @@ class Run:
                     include_dashboard=False,
                     **quiet,
                 )
+        if self.config.curation.dedup.partitions > 1:
+            check_memory(self.config.curation.dedup, cluster_memory())
         # What libraries log is in Ray's session directory too; here it would bury the run's own lines.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         logging.disable(logging.WARNING)
@@ -165,6 +177,7 @@ class Run:
         self, plan: Plan, phase: str, tokens: int, schedule: ScheduleConfig, init_from: Path | None
     ) -> dict:
         """Stream a phase's plan into training up to `tokens`, export the model, and return the summary."""
+        from train.checkpoints import checkpoint_storage, read_pointer
         from train.export import export
         from train.trainer import fit
 
@@ -174,22 +187,31 @@ class Run:
             raise UserError(
                 f"{phase}.tokens: {tokens} do not fill one global batch of {cfg.tokens_per_step} tokens"
             )
-        dealing = Dealing(
-            global_batch=cfg.global_batch, world_size=cfg.num_workers, batches=cfg.group, seq_len=cfg.seq_len
-        )
+
+        def stream(position: int, stop: int, workers: int) -> Dataset:
+            dealing = Dealing(
+                global_batch=cfg.global_batch, world_size=workers, batches=cfg.group, seq_len=cfg.seq_len
+            )
+            return training_stream(plan, dealing, position, stop)
+
         for line in Ledger(plan.packing.ledger_root).open([plan.packing.stage]):
             say(f"ledger: {line}")
+        phase_dir = self.root / "train" / phase
+        pointer = read_pointer(checkpoint_storage(cfg, phase, phase_dir))
+        if pointer is not None:
+            check_position(plan, cfg.global_batch, pointer.position, phase_dir, self.accept_new_data)
         say(f"{phase}: {steps} steps of {cfg.tokens_per_step} tokens on {cfg.num_workers} workers")
-        with follow(self.root / "train" / phase / "metrics.jsonl", phase, steps, cfg.progress_every_seconds):
+        with follow(phase_dir / "metrics.jsonl", phase, steps, cfg.progress_every_seconds):
             summary = fit(
                 cfg,
                 phase,
-                lambda position: training_stream(plan, dealing, position, steps),
+                stream,
                 self.root,
                 total_steps=steps,
                 fingerprint=position_fingerprint(plan, cfg.global_batch),
                 init_from=init_from,
                 stream_cpus=plan.cpus,
+                accept_new_data=self.accept_new_data,
             )
         model = self.root / "model" / phase
         if not _exported(model, summary):

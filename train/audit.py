@@ -32,6 +32,10 @@ class AuditLog:
         """Note that the optimizer consumed these rows as its part of global batch `step`."""
         self._write({"step": step, "rows": rows})
 
+    def skip(self, step: int) -> None:
+        """Note that global batch `step` was passed over (`train.leaving.bad_steps`)."""
+        self._write({"step": step, "rows": [], "skipped": True})
+
     def commit(self) -> None:
         """Force everything to disk; call before the checkpoint that contains it is committed."""
         self._file.flush()
@@ -77,8 +81,16 @@ def committed_order(run_dir: Path, phase: str) -> list[tuple[int, list[Row]]]:
     return order
 
 
-def check(order: Iterable[tuple[int, list[Row]]], rows_per_step: int, total_steps: int) -> list[str]:
-    """What is wrong with an order, if anything. Steps are to be 0, 1, ..., each whole, and no row twice."""
+def check(
+    order: Iterable[tuple[int, list[Row]]],
+    rows_per_step: int,
+    total_steps: int,
+    skipped: frozenset[int] | set[int] = frozenset(),
+) -> list[str]:
+    """What is wrong with an order, if anything. Steps are to be 0, 1, ..., each whole, and no row twice.
+
+    `skipped` steps (`train.leaving.bad_steps`) are to be there without rows.
+    """
     faults: list[str] = []
     seen: dict[Row, int] = {}
     expected = 0
@@ -86,7 +98,7 @@ def check(order: Iterable[tuple[int, list[Row]]], rows_per_step: int, total_step
         if step != expected:
             faults.append(f"step {expected} expected, found {step}")
         expected = step + 1
-        if len(rows) != rows_per_step:
+        if len(rows) != (0 if step in skipped else rows_per_step):
             faults.append(f"step {step} has {len(rows)} rows, not {rows_per_step}")
         for row in rows:
             if row in seen:

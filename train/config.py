@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from snowcoder.base import Config
+from train.storage import Storage
 
 
 class ModelConfig(Config):
@@ -92,7 +93,10 @@ class TrainConfig(Config):
     """Tokens see only their own document. The paper does not say; False is plain causal attention."""
 
     num_workers: int = Field(1, gt=0)
-    """Data-parallel workers. Must divide `global_batch`."""
+    """Data-parallel workers. Must divide `global_batch`. `[min, max]` in a recipe: as many as the cluster has room
+    for, of those numbers between that divide the batch; the batch in tokens stays the same."""
+    min_workers: int | None = Field(None, gt=0)
+    """Fewest workers to go on with when nodes are lost; None: `num_workers`."""
     use_gpu: bool = False
     """One GPU per worker; otherwise one CPU per worker and gloo."""
     cpus_per_worker: int = Field(1, gt=0)
@@ -112,18 +116,51 @@ class TrainConfig(Config):
     """Steps of rows fetched ahead of the optimizer on each worker."""
 
     checkpoint_every_steps: int = Field(500, gt=0)
-    """Steps between checkpoints, which is also the most work a crash can lose."""
+    """Steps between checkpoints. A crash loses what came after the last one that is up: at most two intervals."""
     keep_checkpoints: int = Field(2, gt=0)
     """Committed checkpoints kept on storage."""
+    checkpoint_storage: str = ""
+    """Path or URI (s3://, gs://) under which checkpoints go, by phase; empty: the run directory."""
+    async_checkpoints: bool = True
+    """Upload while training goes on. A checkpoint counts once all of it is up, in both cases."""
+    storage_patience_seconds: float = Field(600.0, ge=0)
+    """How long a store that does not answer is asked again before a worker gives up."""
+    segment_steps: int = Field(10_000, gt=0)
+    """Steps after which stream and workers start anew at a checkpoint, so that nothing grows for weeks: Ray keeps
+    some 2.5 kB per block of a stream for the stream's life."""
     max_failures: int = Field(3, ge=0)
-    """Worker failures survived before the phase gives up."""
+    """Failures in a row, without a new checkpoint between them, before the phase gives up."""
+    max_bad_steps: int = Field(3, ge=0)
+    """Global batches with a loss or gradient that is not finite: each is skipped, after going back to the last
+    checkpoint, and recorded. One more than this ends the phase."""
+    collective_timeout_seconds: float = Field(600.0, gt=0)
+    """How long a rank waits for the others before it fails, and with it the attempt."""
+    wait_for_nodes_seconds: float = Field(60.0, ge=0)
+    """How long a start waits for resources that the cluster lacks, before it says what is missing."""
+    resize_every_seconds: float = Field(60.0, gt=0)
+    """How often an elastic phase looks whether more workers would fit; it moves at the next checkpoint."""
     progress_every_seconds: float = Field(30.0, gt=0)
     """Seconds between progress lines of rank 0."""
     seed: int = 0
     """Seeds the initial weights. Training itself draws nothing at random."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _range_of_workers(cls, raw: Any) -> Any:
+        """`num_workers: [min, max]` is `min_workers: min, num_workers: max`."""
+        if isinstance(raw, dict) and isinstance(raw.get("num_workers"), list | tuple):
+            if len(raw["num_workers"]) != 2:
+                raise ValueError("train.num_workers is a number or [min, max]")
+            least, most = raw["num_workers"]
+            return raw | {"min_workers": least, "num_workers": most}
+        return raw
+
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:
+        if self.min_workers is not None and self.min_workers > self.num_workers:
+            raise ValueError(
+                f"train.num_workers: at least {self.min_workers} and at most {self.num_workers} are none"
+            )
         rows, rest = divmod(self.global_batch, self.num_workers)
         if rest:
             raise ValueError(
@@ -146,6 +183,16 @@ class TrainConfig(Config):
         return self
 
     @property
+    def worker_counts(self) -> list[int]:
+        """The numbers of workers that may train, largest first: those that divide the global batch evenly."""
+        least = self.min_workers or self.num_workers
+        return [
+            workers
+            for workers in range(self.num_workers, least - 1, -1)
+            if self.global_batch % workers == 0 and self.global_batch // workers % self.micro_batch == 0
+        ]
+
+    @property
     def rows_per_step(self) -> int:
         """Sequences one worker has of each global batch."""
         return self.global_batch // self.num_workers
@@ -158,12 +205,13 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One phase of one run, as every worker sees it."""
+    """One attempt at a phase of a run, as every worker sees it."""
 
-    cfg: TrainConfig
+    cfg: TrainConfig  # with the number of workers of this attempt
     phase: str
     phase_dir: Path  # on storage that all nodes share
-    total_steps: int
-    fingerprint: str  # of the order that positions count in
+    storage: Storage  # of the checkpoints
+    total_steps: int  # of the phase: what the schedule counts in
+    stop: int  # step before which this attempt ends
+    fingerprint: dict[str, str]  # of the order that positions count in: what decides it, by name
     init_from: Path | None  # HF directory whose weights the phase starts from; None: fresh weights
-    ray_run: str  # name of the Ray Train run, part of where checkpoints are stored

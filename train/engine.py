@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,11 @@ class StepResult:
     loss: float  # nats a predicted token, over the global batch
     grad_norm: float | None  # before clipping; None where DeepSpeed does not compute one (stage 0 in fp32)
     loss_tokens: int  # predicted tokens of the global batch
+    votes: tuple[int, ...] = ()  # summed over the ranks
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm or 0.0)
 
 
 def prepare_process(cfg: TrainConfig) -> None:
@@ -113,8 +119,12 @@ def document_positions(boundaries: list[np.ndarray], seq_len: int) -> np.ndarray
     return positions
 
 
-def train_step(engine: Any, rows: Rows, lr: float, cfg: TrainConfig) -> StepResult:
+def train_step(
+    engine: Any, rows: Rows, lr: float, cfg: TrainConfig, votes: tuple[int, ...] = ()
+) -> StepResult:
     """Forward, backward and update on one global batch, of which `rows` are this rank's. Collective.
+
+    `votes` are summed over the ranks on the way, for what they must agree on.
 
     The loss is the sum over all predicted tokens of the *global* batch divided by their number. Means of
     means over ranks and micro-batches would weigh a token by how much padding its neighbours have.
@@ -124,9 +134,12 @@ def train_step(engine: Any, rows: Rows, lr: float, cfg: TrainConfig) -> StepResu
     import torch.nn.functional as F
 
     wanted = targets(rows.tokens, rows.loss_tokens)
-    count = torch.tensor([np.count_nonzero(wanted != IGNORED)], dtype=torch.int64, device=engine.device)
+    count = torch.tensor(
+        [np.count_nonzero(wanted != IGNORED), *votes], dtype=torch.int64, device=engine.device
+    )
     dist.all_reduce(count)
-    predicted = max(int(count.item()), 1)
+    loss_tokens, *votes_summed = count.tolist()
+    predicted = max(loss_tokens, 1)
     # DeepSpeed averages gradients over ranks; we want their sum, hence the factor.
     scale = dist.get_world_size() / predicted
 
@@ -152,7 +165,10 @@ def train_step(engine: Any, rows: Rows, lr: float, cfg: TrainConfig) -> StepResu
     dist.all_reduce(total)
     norm = engine.get_global_grad_norm()
     return StepResult(
-        float(total.item()) / predicted, None if norm is None else float(norm), int(count.item())
+        float(total.item()) / predicted,
+        None if norm is None else float(norm),
+        loss_tokens,
+        tuple(votes_summed),
     )
 
 

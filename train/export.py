@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snowcoder.base import UserError
 from train import checkpoints
+from train.checkpoints import checkpoint_storage
 from train.config import TrainConfig
 from train.model import llama_config
 
@@ -20,15 +21,16 @@ def export(run_dir: Path, phase: str, cfg: TrainConfig, tokenizer_dir: Path | No
     Weights are in `cfg.precision`. With a tokenizer, its files are copied and its special token ids are named
     in the model's configuration. Raises UserError when nothing is committed or the tokenizer does not fit.
     """
-    phase_dir = run_dir / "train" / phase
-    pointer = checkpoints.read_pointer(phase_dir)
+    storage = checkpoint_storage(cfg, phase, run_dir / "train" / phase)
+    pointer = checkpoints.read_pointer(storage)
     if pointer is None:
-        raise UserError(f"{phase_dir}: no committed checkpoint to export; train the phase first")
+        raise UserError(f"{storage.root}: no committed checkpoint to export; train the phase first")
     target = run_dir / "model" / phase
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{phase}.{uuid.uuid4().hex}")
     try:
-        _write_model(phase_dir / pointer.checkpoint, cfg, temporary, tokenizer_dir)
+        with checkpoints.fetched(storage, pointer.checkpoint) as checkpoint:
+            _write_model(checkpoint, cfg, temporary, tokenizer_dir)
         if target.exists():
             old = target.with_name(f".{phase}.{uuid.uuid4().hex}")
             target.rename(old)

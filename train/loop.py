@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snowcoder.base import UserError
 from train import checkpoints, schedules
 from train.audit import AuditLog, Row, attempts
+from train.checkpointer import Checkpointer
 from train.checkpoints import Pointer, read_pointer
 from train.config import Job
 from train.engine import Rows, prepare_process, start_engine, train_step
+from train.leaving import ENDED, BadStep, Leave, bad_steps, record_bad_step
 from train.model import build_model, load_model
 from train.throughput import Metrics, StepClock
 
@@ -30,54 +37,85 @@ def train_worker(loop_config: dict[str, Job]) -> None:
 
     job = loop_config["job"]
     cfg = job.cfg
-    rank, world_size = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
+    rank = ray.train.get_context().get_world_rank()
     prepare_process(cfg)
     (job.phase_dir / f"worker-{rank}.pid").write_text(str(os.getpid()))
 
-    pointer = read_pointer(job.phase_dir)
+    pointer = read_pointer(job.storage)
     position = pointer.position if pointer else 0
-    engine = _load(job, pointer, world_size)
+    engine = _load(job, pointer)
     attempt = _agree(attempts(job.phase_dir) if rank == 0 else 0)
-    audit = AuditLog(job.phase_dir, rank, attempt=attempt, world_size=world_size, resume=position)
+    audit = AuditLog(job.phase_dir, rank, attempt=attempt, world_size=cfg.num_workers, resume=position)
     metrics = Metrics(job, position) if rank == 0 else None
+    checkpointer = Checkpointer(job, engine, rank, attempt)
+    bad = bad_steps(job.phase_dir)
+    leave = Leave(job.phase_dir, rank)
 
     shard = ray.train.get_dataset_shard("train")
     blocks = shard.iter_batches(
         batch_size=cfg.rows_per_step, batch_format="pyarrow", prefetch_batches=cfg.prefetch_steps
     )
-    stream = steps(blocks, rank, position, job.total_steps, cfg.rows_per_step)
+    stream = steps(blocks, rank, position, job.stop, cfg.rows_per_step)
     clock = StepClock()
+    done, loss = position, math.nan
 
-    def commit(upto: int, loss: float) -> int:
+    def save() -> None:
         audit.commit()
         if metrics:
             metrics.commit()
-        _commit(job, engine, upto, rank, world_size, loss)
-        dist.barrier()
-        return upto
+        checkpointer.save(done)
+        ray.train.report({"position": done, "loss": loss})
 
-    done, loss = position, math.nan
+    saved = position
     try:
         for step, (rows, names) in stream:
             clock.rows_arrived()
-            lr = schedules.learning_rate(step, job.total_steps, cfg.tokens_per_step, cfg.schedule)
-            result = train_step(engine, rows, lr, cfg)
-            done, loss = step + 1, result.loss
-            if not math.isfinite(loss + (result.grad_norm or 0.0)):
-                raise FloatingPointError(
-                    f"{job.phase}: step {step} has loss {loss} and gradient norm {result.grad_norm} "
-                    f"at learning rate {lr:.3g}; committed is step {position}, rank {rank} read rows {names}"
-                )
-            audit.record(step, names)
-            if metrics:
-                metrics.record(step, lr, result, *clock.stop())
-            if done % cfg.checkpoint_every_steps == 0 or done == job.total_steps:
-                position = commit(done, loss)
+            if step in bad:
+                audit.skip(step)
+            else:
+                lr = schedules.learning_rate(step, job.total_steps, cfg.tokens_per_step, cfg.schedule)
+                with _named(job, rank, step):
+                    votes = (checkpointer.unfinished(), leave.vote())
+                    result = train_step(engine, rows, lr, cfg, votes)
+                if not result.finite:
+                    if rank == 0:
+                        record_bad_step(job.phase_dir, step, result, lr)
+                    raise BadStep(f"{job.phase}: step {step} has loss {result.loss}, norm {result.grad_norm}")
+                loss = result.loss
+                audit.record(step, names)
+                if metrics:
+                    metrics.record(step, lr, result, *clock.stop())
+                checkpointer.counted(result.votes[0])
+                leave.counted(result.votes[1])
+            done = step + 1
+            if done % cfg.checkpoint_every_steps == 0 or done == job.stop or leave.now:
+                save()
+                saved = done
+                if leave.now:
+                    break
             clock.start()
     except StreamEnded:
         # Starting again would end here again. What was learnt is kept, and `fit` tells what is missing.
-        if done > position:
-            commit(done, loss)
+        if done > saved:
+            save()
+        if rank == 0:
+            (job.phase_dir / ENDED).touch()
+    with _named(job, rank, done):
+        checkpointer.finish()
+        dist.barrier()
+
+
+@contextmanager
+def _named(job: Job, rank: int, step: int) -> Iterator[None]:
+    """An error in here says where: collectives only know that somebody did not come."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"{job.phase}: rank {rank}, step {step}: {type(error).__name__}: {error}"
+        ) from error
 
 
 class StreamEnded(RuntimeError):
@@ -118,16 +156,33 @@ def _read(block: pa.Table) -> tuple[Rows, list[Row]]:
     return rows, list(zip(*names, strict=True))
 
 
-def _load(job: Job, pointer: Pointer | None, world_size: int) -> Any:
+def _load(job: Job, pointer: Pointer | None) -> Any:
     """The engine in its committed state, or with the weights the phase starts from and a fresh optimizer."""
-    resized = pointer is not None and pointer.world_size != world_size and job.cfg.zero_stage > 0
-    engine = start_engine(_first_model(job), job.cfg, load_universal=resized)
-    if pointer is not None:
-        tag = checkpoints.UNIVERSAL_TAG if resized else checkpoints.TAG
-        directory = job.phase_dir / pointer.checkpoint
-        path, _ = engine.load_checkpoint(str(directory), tag=tag)
-        if path is None:
-            raise RuntimeError(f"{directory}: the committed checkpoint is not there")
+    import ray.train
+    import torch.distributed as dist
+
+    cfg = job.cfg
+    resized = pointer is not None and pointer.world_size != cfg.num_workers and cfg.zero_stage > 0
+    engine = start_engine(_first_model(job), cfg, load_universal=resized)
+    if pointer is None:
+        return engine
+    # Where storage is far, one rank per node fetches for all that are there.
+    first = ray.train.get_context().get_local_rank() == 0
+    node = f"{job.phase}-{ray.train.get_context().get_node_rank()}-{pointer.position}"
+    there = Path(tempfile.gettempdir()) / f"snowcoder-{zlib.crc32(job.storage.root.encode()):08x}-{node}"
+    local = job.storage.local
+    if local is None and first:
+        shutil.rmtree(there, ignore_errors=True)
+        job.storage.download(pointer.checkpoint, there)
+    dist.barrier()
+    directory = local / pointer.checkpoint if local else there
+    tag = checkpoints.UNIVERSAL_TAG if resized else checkpoints.TAG
+    path, _ = engine.load_checkpoint(str(directory), tag=tag)
+    if path is None:
+        raise RuntimeError(f"{directory}: the committed checkpoint is not there")
+    dist.barrier()
+    if local is None and first:
+        shutil.rmtree(there, ignore_errors=True)
     return engine
 
 
@@ -147,34 +202,3 @@ def _agree(value: int) -> int:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
-
-
-def _commit(job: Job, engine: Any, position: int, rank: int, world_size: int, loss: float) -> None:
-    """Save, upload, move the pointer: in this order, so that the pointer never names half a checkpoint."""
-    import ray.train
-    import torch.distributed as dist
-
-    name = f"step-{position:08d}"
-    with tempfile.TemporaryDirectory(prefix="snowcoder-") as local:
-        engine.save_checkpoint(local, tag=checkpoints.TAG)
-        ray.train.report(
-            {"position": position, "loss": loss},
-            checkpoint=ray.train.Checkpoint.from_directory(local),
-            checkpoint_dir_name=name,
-        )
-        # report() returns when this rank's files are up; the barrier makes that every rank's.
-        dist.barrier()
-    if rank == 0:
-        cfg = job.cfg
-        pointer = Pointer(
-            position=position,
-            checkpoint=f"ray/{job.ray_run}/{name}",
-            fingerprint=job.fingerprint,
-            world_size=world_size,
-            global_batch=cfg.global_batch,
-            seq_len=cfg.seq_len,
-            zero_stage=cfg.zero_stage,
-            precision=cfg.precision,
-        )
-        checkpoints.write_pointer(job.phase_dir, pointer)
-        checkpoints.prune(job.phase_dir, job.phase_dir / pointer.checkpoint, cfg.keep_checkpoints)

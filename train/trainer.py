@@ -1,131 +1,225 @@
-"""Wiring: an ordered stream into a TorchTrainer, from the committed position to the end of a phase."""
+"""A phase of training: one attempt after another, each from the committed position, until the phase is done."""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snowcoder.base import UserError
 from snowcoder.files import write_atomically
-from train import checkpoints, schedules
+from train import checkpoints, room, schedules
 from train.audit import attempts
-from train.checkpoints import read_pointer
+from train.checkpoints import Pointer, checkpoint_storage, read_pointer
 from train.config import Job, TrainConfig
+from train.leaving import ENDED, RESIZE, bad_steps
 from train.loop import train_worker
 from train.model import check_weights
+from train.storage import Storage
 
 if TYPE_CHECKING:
     import ray.data
 
+DatasetFactory = Callable[[int, int, int], "ray.data.Dataset"]
+"""(first global batch, step before which it ends, workers) -> rows in deal order."""
+
 
 class TrainingFailed(RuntimeError):
-    """A phase gave up after `max_failures` restarts. The message names the phase and the last error."""
+    """A phase gave up after `max_failures` failures in a row. The message names the phase and the last error."""
 
 
 def fit(
     cfg: TrainConfig,
     phase: str,
-    dataset_factory: Callable[[int], ray.data.Dataset],
+    dataset_factory: DatasetFactory,
     run_dir: Path,
     *,
     total_steps: int,
-    fingerprint: str,
+    fingerprint: dict[str, str],
     init_from: Path | None = None,
     stream_cpus: float = 1,
+    accept_new_data: bool = False,
 ) -> dict[str, Any]:
     """Train a phase up to `total_steps` global batches, from wherever it is, and return its summary.
 
-    `dataset_factory(position)` gives the stream from global batch `position` on: rows of
+    `dataset_factory(position, stop, workers)` gives the stream of global batches `position` to `stop`: rows of
     `pipelines.schema.sequence_schema` in deal order (`train.deal`), its last operator
-    `.repartition(target_num_rows_per_block=group * global_batch / num_workers, strict=True)`. It runs in
-    Ray's controller, again at each restart. `fingerprint` names the order that positions count in. `run_dir`
-    is on storage that all nodes share. `stream_cpus`: CPUs that the stream needs beside the workers. Ray must be
-    initialised.
+    `.repartition(target_num_rows_per_block=group * global_batch / workers, strict=True)`. It runs in Ray's
+    controller, again at each restart. `fingerprint` says what decides the order that positions count in.
+    `run_dir` is on storage that all nodes share. `stream_cpus`: CPUs that the stream needs beside the workers.
+    `accept_new_data`: go on although the order is another one, and record it. Ray must be initialised.
 
-    Raises UserError when the cluster is too small or the run directory belongs to another order, and
-    TrainingFailed when workers fail more often than `cfg.max_failures`.
+    Raises UserError when the cluster is too small, the run directory belongs to another order, storage cannot be
+    written or the data ends early; TrainingFailed after more than `cfg.max_failures` failures in a row.
     """
     phase_dir = (run_dir / "train" / phase).resolve()
+    storage = checkpoint_storage(cfg, phase, phase_dir)
     schedules.check(total_steps * cfg.tokens_per_step, cfg.schedule)
-    pointer = read_pointer(phase_dir)
+    pointer = read_pointer(storage)
     if pointer is not None:
-        checkpoints.check_pointer(pointer, cfg, fingerprint, phase_dir)
+        checkpoints.check_pointer(pointer, cfg, storage)
+        pointer = _same_order(pointer, fingerprint, storage, accept_new_data)
         if pointer.position >= total_steps:
             return summarise(phase_dir, cfg)
     if init_from is not None:
         check_weights(init_from, cfg.model)
-    _require_resources(cfg, stream_cpus)
     phase_dir.mkdir(parents=True, exist_ok=True)
-    if pointer is not None and pointer.world_size != cfg.num_workers and cfg.zero_stage > 0:
-        _run_on_cluster(checkpoints.convert_to_universal, phase_dir / pointer.checkpoint)
-
-    # Ray Train resumes by itself under a name it knows, from its own idea of the latest checkpoint. Ours is
-    # the pointer, so each call has a new name.
-    number = sum(1 for _ in (phase_dir / "ray").glob("fit-*"))
+    storage.check_writable()
     job = Job(
         cfg=cfg,
         phase=phase,
         phase_dir=phase_dir,
+        storage=storage,
         total_steps=total_steps,
+        stop=total_steps,
         fingerprint=fingerprint,
         init_from=init_from.resolve() if init_from else None,
-        ray_run=f"fit-{number:03d}",
     )
     started = time.monotonic()
-    _run(job, dataset_factory)
-    reached = read_pointer(phase_dir)
-    if reached is None or reached.position < total_steps:
-        position = reached.position if reached else 0
-        raise UserError(
-            f"{phase}: the data ended after {position} of {total_steps} steps, which are kept; "
-            f"allow more passes over it ({phase}.epochs or {phase}.repeats) or lower {phase}.tokens, and run again"
-        )
+    _attempts(job, dataset_factory, stream_cpus)
     summary = summarise(phase_dir, cfg) | {"wall_seconds": time.monotonic() - started}
     write_atomically(phase_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
-def _run(job: Job, dataset_factory: Callable[[int], ray.data.Dataset]) -> None:
+def _same_order(
+    pointer: Pointer, fingerprint: dict[str, str], storage: Storage, accept_new_data: bool
+) -> Pointer:
+    found = checkpoints.changes(pointer, fingerprint)
+    if not found:
+        return pointer
+    if not accept_new_data:
+        raise UserError(
+            f"{storage.root}: position {pointer.position} counts in another order: {'; '.join(found)}. Restore that, "
+            "start a new run directory, or accept with --accept-new-data that from here on other data is read"
+        )
+    record = f"at position {pointer.position}: {'; '.join(found)}"
+    pointer = replace(pointer, fingerprint=fingerprint, accepted=(*pointer.accepted, record))
+    checkpoints.write_pointer(storage, pointer)
+    return pointer
+
+
+def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> None:
+    """Attempts until the phase is done. Each has as many workers as there is room for at its start."""
+    cfg = job.cfg
+    failures = 0
+    while True:
+        pointer = read_pointer(job.storage)
+        position = pointer.position if pointer else 0
+        if position >= job.total_steps:
+            return
+        if len(bad_steps(job.phase_dir)) > cfg.max_bad_steps:
+            raise TrainingFailed(
+                f"{job.phase}: more than {cfg.max_bad_steps} global batches without a finite loss "
+                f"({job.phase_dir / 'bad-steps.jsonl'}); lower the learning rate or look at the data"
+            )
+        workers = room.find(cfg, stream_cpus)
+        stop = min(job.total_steps, (position // cfg.segment_steps + 1) * cfg.segment_steps)
+        attempt = replace(job, cfg=cfg.model_copy(update={"num_workers": workers}), stop=stop)
+        if pointer is not None and pointer.world_size != workers and cfg.zero_stage > 0:
+            _run_on_cluster(checkpoints.convert_to_universal, job.storage, pointer.checkpoint)
+        for name in (ENDED, RESIZE):
+            (job.phase_dir / name).unlink(missing_ok=True)
+        larger = [n for n in cfg.worker_counts if n > workers]
+        with _watching_for_room(attempt, larger, stream_cpus):
+            error = _attempt(attempt, dataset_factory)
+        reached = read_pointer(job.storage)
+        if (job.phase_dir / ENDED).exists():
+            raise UserError(
+                f"{job.phase}: the data ended after {reached.position if reached else 0} of {job.total_steps} steps, "
+                f"which are kept; allow more passes over it ({job.phase}.epochs or {job.phase}.repeats) or lower "
+                f"{job.phase}.tokens, and run again"
+            )
+        if error is None:
+            failures = 0
+            continue
+        # A run of weeks sees many failures. Those that end it are the ones that let nothing be done in between.
+        failures = 1 if reached and reached.position > position else failures + 1
+        if failures > cfg.max_failures:
+            raise TrainingFailed(
+                f"{job.phase}: gave up after {cfg.max_failures} restarts: {_causes(error)}"
+            ) from error
+        print(
+            f"{job.phase}: {_causes(error)}; again from step {reached.position if reached else 0}", flush=True
+        )
+
+
+def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
+    """Train until the attempt's stop, or until the workers leave or fail. Returns the failure."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    cfg, phase_dir = job.cfg, job.phase_dir
+    cfg, storage = job.cfg, job.storage
 
     def stream_from_pointer() -> ray.data.Dataset:
-        pointer = read_pointer(phase_dir)
-        return dataset_factory(pointer.position if pointer else 0)
+        pointer = read_pointer(storage)
+        return dataset_factory(pointer.position if pointer else 0, job.stop, cfg.num_workers)
 
     options = ray.train.DataConfig.default_ingest_options()
     options.preserve_order = (
         True  # must be set here: the DataContext of the factory does not reach Train's ingest
     )
+    number = sum(1 for _ in (job.phase_dir / "ray").glob("attempt-*"))
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
-        torch_config=TorchConfig(backend="nccl" if cfg.use_gpu else "gloo", timeout_s=600),
+        torch_config=TorchConfig(
+            backend="nccl" if cfg.use_gpu else "gloo", timeout_s=int(cfg.collective_timeout_seconds)
+        ),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=cfg.num_workers, use_gpu=cfg.use_gpu, resources_per_worker=_worker_resources(cfg)
+            num_workers=cfg.num_workers, use_gpu=cfg.use_gpu, resources_per_worker=room.of_worker(cfg)
         ),
         run_config=ray.train.RunConfig(
-            name=job.ray_run,
-            storage_path=str(phase_dir / "ray"),
-            # Without a limit, Ray Train waits for ever for a worker group that cannot start.
-            failure_config=ray.train.FailureConfig(max_failures=cfg.max_failures, controller_failure_limit=5),
+            # Ray Train resumes by itself under a name it knows, from its own idea of the latest checkpoint.
+            # Ours is the pointer, so each attempt has a new name, and retrying is ours too.
+            name=f"attempt-{number:04d}",
+            storage_path=str(job.phase_dir / "ray"),
+            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
         datasets={"train": stream_from_pointer},
         dataset_config=ray.train.DataConfig(execution_options=options),
     )
     try:
         trainer.fit()
-    except ray.train.WorkerGroupError as error:
-        causes = {rank: str(cause).strip().splitlines()[-1] for rank, cause in error.worker_failures.items()}
-        causes_text = "; ".join(f"rank {rank}: {cause}" for rank, cause in sorted(causes.items()))
-        raise TrainingFailed(
-            f"{job.phase}: gave up after {cfg.max_failures} restarts: {causes_text}"
-        ) from error
+    except ray.train.TrainingFailedError as error:
+        return error
+    return None
+
+
+@contextmanager
+def _watching_for_room(job: Job, larger: list[int], stream_cpus: float) -> Iterator[None]:
+    """Ask the workers to leave at a checkpoint once the cluster has room for one of the `larger` numbers of them."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(job.cfg.resize_every_seconds):
+            if room.most(job.cfg, larger, stream_cpus):
+                (job.phase_dir / RESIZE).touch()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if larger:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if larger:
+            thread.join()
+
+
+def _causes(error: Exception) -> str:
+    """What failed, by rank, in one line."""
+    workers = getattr(error, "worker_failures", None)
+    if not workers:
+        return " ".join(str(error).split())[:500] or type(error).__name__
+    causes = {rank: str(cause).strip().splitlines()[-1] for rank, cause in workers.items()}
+    return "; ".join(f"rank {rank}: {cause}" for rank, cause in sorted(causes.items()))
 
 
 def summarise(phase_dir: Path, cfg: TrainConfig) -> dict[str, Any]:
@@ -154,29 +248,9 @@ def summarise(phase_dir: Path, cfg: TrainConfig) -> dict[str, Any]:
         "first_loss": lines[0]["loss"],
         "last_loss": lines[-1]["loss"],
         "restarts": attempts(phase_dir) - 1,
+        "skipped_steps": sorted(bad_steps(phase_dir)),
         "checkpoint": pointer.checkpoint,
     }
-
-
-def _worker_resources(cfg: TrainConfig) -> dict[str, float]:
-    return {"CPU": float(cfg.cpus_per_worker)} | ({"GPU": 1.0} if cfg.use_gpu else {})
-
-
-def _require_resources(cfg: TrainConfig, stream_cpus: float) -> None:
-    """Raises UserError when the cluster cannot hold the workers and the stream beside them."""
-    import ray
-
-    has = ray.cluster_resources()
-    needs = {name: amount * cfg.num_workers for name, amount in _worker_resources(cfg).items()}
-    needs["CPU"] += (
-        stream_cpus  # training that takes every CPU leaves none for its own data: it would wait for ever
-    )
-    for name, amount in needs.items():
-        if has.get(name, 0) < amount:
-            raise UserError(
-                f"train: {cfg.num_workers} workers and the data stream need {amount:g} {name}, the cluster "
-                f"has {has.get(name, 0):g}; lower train.num_workers, add nodes, or raise ray.num_cpus"
-            )
 
 
 def _run_on_cluster(function: Callable[..., None], *arguments: Any) -> None:

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pipelines.curation import Curation, kept_documents
 from pipelines.packing import Documents, Packing
 from pipelines.schema import Shard, stable_hash
 from pipelines.sequences.config import SequencesConfig, TokenizerConfig
-from pipelines.sequences.order import Order
+from pipelines.sequences.history import check_history
+from pipelines.sequences.order import Order, seek
 from pipelines.sequences.tokenizer import CodeTokenizer, sample, save_tokenizer, train_tokenizer
 from pipelines.stream import Plan, Resources, verdict_stream
+from snowcoder.base import UserError
 from snowcoder.files import write_atomically
 
 RATIO_SAMPLE = 64 << 20  # bytes on which tokens per byte are measured
@@ -103,18 +106,34 @@ def _bytes_per_token(tokenizer: CodeTokenizer, texts: Iterator[tuple[str, str]])
     return {name: bytes_ / max(tokens, 1) for name, (bytes_, tokens) in sorted(sizes.items())}
 
 
-def position_fingerprint(plan: Plan, global_batch: int) -> str:
-    """What a position in a phase's order depends on: another fingerprint means another order.
+def position_fingerprint(plan: Plan, global_batch: int) -> dict[str, str]:
+    """What a position in a phase's order depends on, by name: another fingerprint means another order.
 
     The number of epochs is no part of it: more of them only make the order longer.
     """
-    order = plan.order
-    return stable_hash(
-        {
-            "sequences": plan.packing.stage.key,
-            "shards": [plan.packing.identity(plan.shard(number)) for number in order.shards],
-            "seed": order.seed,
-            "interleave": plan.packing.sequences.interleave,
-            "global_batch": global_batch,
-        }
-    )
+    order, packing = plan.order, plan.packing
+    return {
+        "shards": stable_hash([packing.identity(plan.shard(number)) for number in order.shards]),
+        "curation": plan.curation.claim_stage.key if plan.curation else "",
+        "sequences": packing.stage.key,
+        "seed": str(order.seed),
+        "interleave": str(packing.sequences.interleave),
+        "global_batch": str(global_batch),
+    }
+
+
+def check_position(plan: Plan, global_batch: int, position: int, phase_dir: Path, accept: bool) -> None:
+    """Raises UserError when the shards before the position are not those that were trained on."""
+
+    def recorded(number: int, what: str) -> Any:
+        meta = plan.packing.recorded(plan.shard(number))
+        return None if meta is None else meta[what]
+
+    window = plan.packing.sequences.interleave
+    try:
+        found = seek(plan.order, window, position, global_batch, lambda number: recorded(number, "sequences"))
+    except ValueError as error:
+        raise UserError(
+            f"{phase_dir}: position {position} cannot be found: {error}; restore the ledger or start a new run directory"
+        ) from error
+    check_history(phase_dir, plan.order, found, lambda number: recorded(number, "content"), accept)

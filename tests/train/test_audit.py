@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from snowcoder.base import UserError
 from train import audit
 from train.audit import AuditLog
-from train.checkpoints import Pointer, check_pointer, prune, read_pointer, write_pointer
-from train.config import TrainConfig
+from train.checkpoints import Pointer, write_pointer
 from train.deal import deal, rank_rows
 from train.loop import steps
 
 POINTER = Pointer(
     position=6,
-    checkpoint="ray/fit-000/step-00000006",
-    fingerprint="f",
+    checkpoint="checkpoints/step-00000006-001",
+    fingerprint={"order": "f"},
     world_size=2,
     global_batch=4,
     seq_len=8,
@@ -82,32 +81,6 @@ def test_a_missing_rank_is_an_error(phase_dir: Path, tmp_path: Path) -> None:
 )
 def test_check_names_each_fault(order: list, fault: str) -> None:
     assert any(re.search(fault, found) for found in audit.check(order, 1, 2))
-
-
-def test_pointer_survives_and_is_compared(phase_dir: Path) -> None:
-    assert read_pointer(phase_dir) == POINTER
-    assert read_pointer(phase_dir / "nowhere") is None
-    same = TrainConfig(global_batch=4, seq_len=8)
-    check_pointer(POINTER, same, "f", phase_dir)
-    with pytest.raises(UserError, match=r"order f, .* order is g"):
-        check_pointer(POINTER, same, "g", phase_dir)
-    with pytest.raises(UserError, match=r"train.seq_len was 8 and is now 16"):
-        check_pointer(POINTER, TrainConfig(global_batch=4, seq_len=16), "f", phase_dir)
-
-
-def test_pruning_spares_what_the_pointer_names(tmp_path: Path) -> None:
-    names = [
-        "fit-000/step-00000002",
-        "fit-000/step-00000004",
-        "fit-000/step-00000006",
-        "fit-001/step-00000004",
-    ]
-    for name in names:
-        (tmp_path / "ray" / name).mkdir(parents=True)
-    # A second call resumed at 2, since nothing later was committed, and has just committed 4.
-    prune(tmp_path, tmp_path / "ray" / "fit-001/step-00000004", keep=2)
-    left = {str(path.relative_to(tmp_path / "ray")) for path in tmp_path.glob("ray/*/step-*")}
-    assert left == {"fit-000/step-00000002", "fit-001/step-00000004"}
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 5))

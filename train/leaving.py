@@ -1,0 +1,68 @@
+"""Why an attempt ends before the phase does, told through small files in the phase directory.
+
+The driver asks an elastic phase to make room for a resize; a node is about to be taken away; a global batch has
+no finite loss; the data is at its end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from train.engine import StepResult
+
+RESIZE = "resize"  # the driver: leave at the next checkpoint, more workers would fit
+ENDED = "ended"  # the workers: the stream has no more global batches
+BAD_STEPS = "bad-steps.jsonl"
+
+_LOOK_EVERY = 5.0  # seconds between looks at what only one rank can see
+
+
+class BadStep(RuntimeError):
+    """A global batch has a loss or a gradient norm that is not finite; the next attempt skips it."""
+
+
+class Leave:
+    """Whether to save and leave. All ranks come to the same answer at the same step."""
+
+    def __init__(self, phase_dir: Path, rank: int):
+        self.phase_dir, self.rank = phase_dir, rank
+        self.now = False
+        self._looked = time.monotonic()
+
+    def vote(self) -> int:
+        """Rank 0 says now and then that it is time to look; to be summed over the ranks."""
+        if self.rank != 0 or time.monotonic() - self._looked < _LOOK_EVERY:
+            return 0
+        self._looked = time.monotonic()
+        return 2 if (self.phase_dir / RESIZE).exists() else 1
+
+    def counted(self, votes: int) -> None:
+        """The sum of the votes: 0 nothing, 1 look for a preemption, 2 leave."""
+        if votes == 2:
+            self.now = True
+        elif votes == 1:
+            import ray.train
+
+            # Ray's own watch over nodes that are being drained; collective, hence at the same step on every rank.
+            self.now = ray.train.get_preemption_info() is not None
+
+
+def record_bad_step(phase_dir: Path, step: int, result: StepResult, lr: float) -> None:
+    """Rank 0: note a step that must be skipped."""
+    line: dict[str, Any] = {
+        "step": step,
+        "loss": str(result.loss),
+        "grad_norm": str(result.grad_norm),
+        "lr": lr,
+    }
+    with (phase_dir / BAD_STEPS).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def bad_steps(phase_dir: Path) -> set[int]:
+    """Steps to skip."""
+    path = phase_dir / BAD_STEPS
+    return {json.loads(line)["step"] for line in path.read_text().splitlines()} if path.exists() else set()
