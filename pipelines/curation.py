@@ -1,4 +1,4 @@
-"""Judging a shard: rules, decontamination and duplicate keys in one pass over its text, verdicts into the ledger.
+"""Judging a shard: all text stages and the duplicate keys in one pass over its text, verdicts into the ledger.
 
 Nothing of the text leaves this pass: what goes on to the claim are keys, and whoever needs the text of kept
 documents later opens the shard again (docs/architecture.md says why that is cheaper than carrying it).
@@ -7,9 +7,11 @@ documents later opens the shard again (docs/architecture.md says why that is che
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +20,14 @@ import pyarrow.compute as pc
 from pipelines.dedup.claim import claim_shard
 from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.index import Index
-from pipelines.dedup.keys import KEYS_VERSION, DocumentKeys, document_keys
+from pipelines.dedup.keys import KEYS_VERSION, DocumentKeys, ShardKeys
+from pipelines.dedup.snapshot import index_fingerprint
 from pipelines.ledger import Ledger, Stage
 from pipelines.schema import DOCUMENT, Shard
 from pipelines.sources import SourceConfig, read_shard
-from pipelines.stages.decontaminate import DECONTAMINATE_VERSION, DecontaminateConfig, judge_contamination
-from pipelines.stages.rules import RULES_VERSION, RulesConfig, judge_rules
+from pipelines.stages.chain import StagesConfig, text_stages
 from pipelines.stages.stored_index import StoredIndex
+from pipelines.stages.text_stage import Clock, TextStage
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,7 @@ class Curation:
     """All that decides which documents are kept; sent to every task that judges or reads a shard."""
 
     source: SourceConfig
-    rules: RulesConfig
-    decontaminate: DecontaminateConfig
+    stages: StagesConfig
     dedup: DedupConfig
     benchmarks: StoredIndex
     ledger_root: str
@@ -43,22 +45,23 @@ class Curation:
         return Ledger(self.ledger_root)
 
     @cached_property
-    def rules_stage(self) -> Stage:
-        return Stage("rules", RULES_VERSION, self.rules.model_dump(mode="json"))
-
-    @cached_property
-    def decontaminate_stage(self) -> Stage:
-        config = {**self.decontaminate.model_dump(mode="json"), "index": self.benchmarks.fingerprint}
-        return Stage("decontaminate", DECONTAMINATE_VERSION, config, self.rules_stage)
+    def text_stages(self) -> list[TextStage]:
+        return text_stages(self.stages, self.benchmarks)
 
     @cached_property
     def claim_stage(self) -> Stage:
-        # How many partitions hold the index, and how large they were declared, does not change what they answer.
-        config = self.dedup.model_dump(mode="json", exclude={"partitions", "expected_documents"})
-        return Stage("claim", KEYS_VERSION, config, self.decontaminate_stage)
+        config = self.dedup.verdict_fields()
+        if self.dedup.against:
+            config["against"] = [index_fingerprint(folder) for folder in self.dedup.against]
+        return Stage("claim", KEYS_VERSION, config, self.text_stages[-1].stage)
 
-    def stages(self) -> list[Stage]:
+    def chain(self) -> list[Stage]:
+        """All stages, first judged first."""
         return self.claim_stage.chain()
+
+    def stage(self, name: str) -> Stage:
+        """KeyError when the stage is off."""
+        return {stage.name: stage for stage in self.chain()}[name]
 
 
 def judge(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys] | None:
@@ -66,44 +69,56 @@ def judge(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys] |
 
     Returns (rows int32 [k], keys) of the documents that the claim must decide on; None when it has already.
     """
-    ledger, identity = curation.ledger, shard.identity()
-    rules = ledger.read(curation.rules_stage, shard.shard, identity)
-    clean = ledger.read(curation.decontaminate_stage, shard.shard, identity)
-    if rules is not None and clean is not None and is_claimed(shard, curation):
+    passes = [_Pass(stage, shard, curation.ledger) for stage in curation.text_stages]
+    if all(each.complete for each in passes) and is_claimed(shard, curation):
         return None
-    seconds = {"read": 0.0, "rules": 0.0, "decontaminate": 0.0, "keys": 0.0}
-    rule_tables, clean_tables, rows, keys = [], [], [], []
-    read_bytes = 0
-    clock = _Clock(seconds)
+    keys = ShardKeys(curation.dedup)
     for documents in _read(shard, curation):
-        clock.lap("read")
-        read_bytes += pc.sum(documents["size"]).as_py() or 0
-        verdict = _replayed(rules, documents) if rules is not None else judge_rules(documents, curation.rules)
-        rule_tables.append(verdict)
-        documents = documents.filter(pc.is_null(verdict["reason"]))
-        clock.lap("rules")
-        verdict = (
-            _replayed(clean, documents)
-            if clean is not None
-            else judge_contamination(documents, curation.benchmarks.open(), curation.decontaminate)
-        )
-        clean_tables.append(verdict)
-        documents = documents.filter(pc.is_null(verdict["reason"]))
-        clock.lap("decontaminate")
-        rows.append(np.asarray(documents["row"], np.int32))
-        keys.append(document_keys(documents["text"], curation.dedup))
-        clock.lap("keys")
-    if rules is None:
-        table = pa.concat_tables(rule_tables)
-        ledger.commit(
-            curation.rules_stage, shard.shard, table, identity, bytes=read_bytes, seconds=seconds["rules"]
-        )
-    if clean is None:
-        table = pa.concat_tables(clean_tables)
-        ledger.commit(
-            curation.decontaminate_stage, shard.shard, table, identity, seconds=seconds["decontaminate"]
-        )
-    return np.concatenate(rows), DocumentKeys.concat(keys)
+        for each in passes:
+            documents = each(documents)
+        keys.add(documents)
+    for each in passes:
+        each.commit()
+    return keys.finish()
+
+
+class _Pass:
+    """One stage's pass over one shard: tables of documents in, those that passed out, verdicts kept to commit."""
+
+    def __init__(self, stage: TextStage, shard: Shard, ledger: Ledger):
+        self.stage, self.shard, self.ledger = stage, shard, ledger
+        self.first = stage.stage.after is None
+        self.known = ledger.read(stage.stage, shard.shard, shard.identity())
+        self.complete = self.known is not None
+        if self.known is None:
+            found = ledger.reusable(stage.stage, shard.shard, shard.identity())
+            self.known = stage.rejudge(found) if found is not None and stage.rejudge else found
+        self.tables: list[pa.Table] = []
+        self.clock: Clock = defaultdict(float)
+        self.seconds, self.bytes = 0.0, 0
+
+    def __call__(self, documents: pa.Table) -> pa.Table:
+        start = time.process_time()
+        verdicts = self.stage.verdicts(documents, self.known, self.clock)
+        if self.first and "size" not in verdicts.column_names:
+            verdicts = verdicts.append_column("size", documents["size"])  # for those who count bytes
+        self.tables.append(verdicts)
+        self.bytes += pc.sum(documents["size"]).as_py() or 0
+        passed = pc.is_null(verdicts["reason"])
+        documents = documents.filter(passed)
+        if self.stage.amend is not None and documents.num_rows:
+            documents = self.stage.amend(documents, verdicts.filter(passed))
+        self.seconds += time.process_time() - start
+        return documents
+
+    def commit(self) -> None:
+        if self.complete:
+            return
+        meta: dict[str, Any] = {"bytes": self.bytes, "seconds": self.seconds}
+        if self.clock:
+            meta["rule_seconds"] = dict(self.clock)
+        table = pa.concat_tables(self.tables).unify_dictionaries()
+        self.ledger.commit(self.stage.stage, self.shard.shard, table, self.shard.identity(), **meta)
 
 
 def is_claimed(shard: Shard, curation: Curation) -> bool:
@@ -131,21 +146,33 @@ def claimed_rows(shard: Shard, curation: Curation) -> np.ndarray:
 
 
 def _claims(shard: Shard, curation: Curation) -> pa.Table:
-    verdict = curation.ledger.read(curation.claim_stage, shard.shard, shard.prefix)
+    return _recorded(curation.claim_stage, shard, shard.prefix, curation)
+
+
+def _recorded(stage: Stage, shard: Shard, identity: str, curation: Curation) -> pa.Table:
+    verdict = curation.ledger.read(stage, shard.shard, identity)
     if verdict is None:
-        raise RuntimeError(f"shard {shard.shard} has no verdicts under {curation.claim_stage.folder}")
+        raise RuntimeError(f"shard {shard.shard} has no verdicts under {stage.folder}")
     return verdict
 
 
 def kept_documents(shard: Shard, curation: Curation) -> Iterator[pa.Table]:
-    """The shard's kept documents, read again from the source, in row order. At least one table, perhaps empty."""
+    """The shard's kept documents as the stages leave them, read again from the source, in row order.
+
+    At least one table, perhaps empty.
+    """
     return _documents_at(shard, kept_rows(shard, curation), curation)
 
 
 def _documents_at(shard: Shard, rows: np.ndarray, curation: Curation) -> Iterator[pa.Table]:
+    amending = [stage for stage in curation.text_stages if stage.amend is not None]
+    recorded = [_recorded(stage.stage, shard, shard.identity(), curation) for stage in amending]
     for documents in _read(shard, curation):
         wanted = np.isin(np.asarray(documents["row"]), rows, assume_unique=True)
-        yield documents.filter(pa.array(wanted))
+        documents = documents.filter(pa.array(wanted))
+        for stage, verdicts in zip(amending, recorded, strict=True):
+            documents = stage.amended(documents, verdicts)
+        yield documents
 
 
 def _read(shard: Shard, curation: Curation) -> Iterator[pa.Table]:
@@ -163,25 +190,8 @@ def rehash(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys]:
 
     With `link: chain` dropped documents own keys too, so all that were claimed are hashed.
     """
-    rows, keys = [], []
+    keys = ShardKeys(curation.dedup)
     owning = claimed_rows(shard, curation) if curation.dedup.link == "chain" else kept_rows(shard, curation)
     for documents in _documents_at(shard, owning, curation):
-        rows.append(np.asarray(documents["row"], np.int32))
-        keys.append(document_keys(documents["text"], curation.dedup))
-    return np.concatenate(rows), DocumentKeys.concat(keys)
-
-
-def _replayed(recorded: pa.Table, documents: pa.Table) -> pa.Table:
-    """The recorded verdicts of just these documents, in their order."""
-    at = np.searchsorted(np.asarray(recorded["row"]), np.asarray(documents["row"]))
-    return recorded.take(pa.array(at))
-
-
-class _Clock:
-    def __init__(self, seconds: dict[str, float]):
-        self.seconds, self.last = seconds, time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] += now - self.last
-        self.last = now
+        keys.add(documents)
+    return keys.finish()

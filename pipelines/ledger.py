@@ -24,12 +24,17 @@ META = b"snowcoder"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as the ledger knows it: its key is hash(config, kernel version, key of the stage before)."""
+    """A stage as the ledger knows it: its key is hash(config, kernel version, key of the stage before).
+
+    `basis` hashes what the verdict on a single document depends on, which is less: not on which documents the
+    stages before let through. Verdicts of another key with the same basis can be reused document by document.
+    """
 
     name: str
     version: int
     config: Mapping[str, Any] = field(hash=False)
     after: Stage | None = None
+    basis: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
@@ -50,9 +55,13 @@ class Ledger:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
+        self._known_siblings: dict[str, list[str]] = {}
 
     def path(self, stage: Stage, shard: int) -> Path:
-        return self.root / stage.folder / f"{shard:08d}.arrow"
+        return self._path(stage.folder, shard)
+
+    def _path(self, folder: str, shard: int) -> Path:
+        return self.root / folder / f"{shard:08d}.arrow"
 
     def meta(self, stage: Stage, shard: int, identity: str | None = None) -> dict[str, Any] | None:
         """What was recorded beside the verdicts (counts, seconds), without reading them.
@@ -60,31 +69,53 @@ class Ledger:
         None when absent, or when `identity` is given and the verdicts are of another shard of that number (the
         source has changed since). Raises UserError when the object is damaged.
         """
-        found = self._open(stage, shard)
+        found = self._open(stage.folder, shard)
         return found[0] if found and identity in (None, found[0].get("identity")) else None
 
     def read(self, stage: Stage, shard: int, identity: str | None = None) -> pa.Table | None:
         """The verdicts of one shard; None and UserError as for `meta`."""
-        found = self._open(stage, shard)
+        return self._read(stage.folder, shard, identity)
+
+    def _read(self, folder: str, shard: int, identity: str | None) -> pa.Table | None:
+        found = self._open(folder, shard)
         if not found or identity not in (None, found[0].get("identity")):
             return None
         try:
-            return found[1].read_all()
+            return found[1].read_all().replace_schema_metadata(None)
         except (pa.ArrowInvalid, OSError) as error:
-            raise self._damaged(stage, shard, error) from error
+            raise self._damaged(folder, shard, error) from error
 
-    def _open(self, stage: Stage, shard: int) -> tuple[dict[str, Any], pa.ipc.RecordBatchFileReader] | None:
+    def reusable(self, stage: Stage, shard: int, identity: str) -> pa.Table | None:
+        """Verdicts on the same content under another configuration with the same basis; perhaps of other rows."""
+        for key in self._siblings(stage):
+            found = self._read(f"{stage.name}-{key}", shard, identity)
+            if found is not None:
+                return found
+        return None
+
+    def _siblings(self, stage: Stage) -> list[str]:
+        if stage.folder not in self._known_siblings:
+            found = []
+            for path in sorted(self.root.glob(f"{stage.name}-*/stage.json")) if stage.basis else ():
+                recorded = json.loads(path.read_text())
+                key = path.parent.name.removeprefix(f"{stage.name}-")
+                if recorded.get("basis") == stage.basis and key != stage.key:
+                    found.append(key)
+            self._known_siblings[stage.folder] = found
+        return self._known_siblings[stage.folder]
+
+    def _open(self, folder: str, shard: int) -> tuple[dict[str, Any], pa.ipc.RecordBatchFileReader] | None:
         try:
-            reader = pa.ipc.open_file(pa.OSFile(str(self.path(stage, shard)), "rb"))
+            reader = pa.ipc.open_file(pa.OSFile(str(self._path(folder, shard)), "rb"))
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError) as error:
-            raise self._damaged(stage, shard, error) from error
+            raise self._damaged(folder, shard, error) from error
         return json.loads((reader.schema.metadata or {}).get(META, b"{}")), reader
 
-    def _damaged(self, stage: Stage, shard: int, error: Exception) -> UserError:
+    def _damaged(self, folder: str, shard: int, error: Exception) -> UserError:
         return UserError(
-            f"{self.path(stage, shard)}: damaged verdicts ({error}); delete the file and run again"
+            f"{self._path(folder, shard)}: damaged verdicts ({error}); delete the file and run again"
         )
 
     def commit(self, stage: Stage, shard: int, table: pa.Table, identity: str = "", **meta: Any) -> None:
@@ -123,6 +154,7 @@ class Ledger:
                 "version": stage.version,
                 "config": stage.config,
                 "after": stage.after and stage.after.key,
+                "basis": stage.basis,
             }
             write_atomically(self.root / stage.folder / "stage.json", json.dumps(config, indent=1).encode())
             current[stage.name] = stage.key

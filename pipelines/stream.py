@@ -10,6 +10,7 @@ Text is opened inside a task and ends there; between the operators go keys, mark
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,8 +21,9 @@ import pyarrow as pa
 
 from pipelines.curation import Curation, claim, is_claimed, judge, rehash
 from pipelines.dedup.claim import rebuild
-from pipelines.dedup.index import Index, LocalPartitions, create_partitions
+from pipelines.dedup.index import Index, LocalPartitions, PartitionLost, create_partitions
 from pipelines.dedup.keys import DocumentKeys
+from pipelines.dedup.snapshot import load_index
 from pipelines.manifest import Manifest
 from pipelines.packing import Packing, pack_shard
 from pipelines.schema import Shard, sequence_schema
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from pipelines.scoring import Scoring
 
 MiB = 1 << 20
+_LOST_PARTITIONS = 3  # index partitions that one shard's claim may lose and build again
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,20 +216,37 @@ class _Claim:
             if cell.is_valid and not is_claimed(shard, self.curation):
                 if shard.shard > 0 and not is_claimed(self.shards[shard.shard - 1], self.curation):
                     raise RuntimeError(f"shard {shard.shard} came before shard {shard.shard - 1} was claimed")
-                index = self._index_before(shard)
                 table = _from_ipc(cell)
-                claim(shard, table["row"].to_numpy(), DocumentKeys.from_table(table), index, self.curation)
+                self._claim(shard, table["row"].to_numpy(), DocumentKeys.from_table(table))
         return batch.drop_columns(["keys"])
+
+    def _claim(self, shard: Shard, rows: np.ndarray, keys: DocumentKeys) -> None:
+        """Claim, again after a partition was lost: a claim that was half entered is entered again, to no effect."""
+        index = self._index_before(shard)
+        for left in reversed(range(_LOST_PARTITIONS + 1)):
+            try:
+                return claim(shard, rows, keys, index, self.curation)
+            except PartitionLost as lost:
+                if not left:
+                    raise
+                log.warning("%s; building it again from %d shards", lost, shard.shard)
+                index.partitions.replace(lost.number, self.curation.dedup)
+                before = _rehash_all(list(self.shards[: shard.shard]), self.curation)
+                rebuild(index, before, self.curation.dedup, only={lost.number})
+        return None
 
     def _index_before(self, shard: Shard) -> Index:
         """The index with all shards before this one, those included whose claims were replayed and not made here."""
         dedup = self.curation.dedup
         if self.index is None:
             # One partition needs no process of its own. Actors end with this one: nobody meets a stale index.
-            one = dedup.partitions == 1
-            self.index = Index(
-                LocalPartitions(dedup) if one else create_partitions(dedup, f"index-{uuid.uuid4().hex[:8]}")
-            )
+            name = f"index-{uuid.uuid4().hex[:8]}"
+            partitions = LocalPartitions(dedup) if dedup.partitions == 1 else create_partitions(dedup, name)
+            below = [
+                load_index(folder, dedup, name_prefix=f"{name}-below-{number}")
+                for number, folder in enumerate(dedup.against)
+            ]
+            self.index = Index(partitions, below)
         rebuild(self.index, _rehash_all(list(self.shards[self.upto : shard.shard]), self.curation), dedup)
         self.upto = (
             shard.shard + 1

@@ -52,9 +52,12 @@ def run(
     config: ConfigFile,
     out: Out = Path("runs/run"),
     set_: Set = [],  # noqa: B006
+    accept_new_data: Annotated[
+        bool, typer.Option(help="Go on from the position although the data before it changed; recorded.")
+    ] = False,
 ) -> None:
     """Run one phase. As a job: ray job submit --working-dir . -- snowcoder run general --config conf/demo.yaml"""
-    getattr(_run(config, out, set_), phase)()
+    getattr(_run(config, out, set_, accept_new_data), phase)()
 
 
 @cli.command(epilog="Example:  snowcoder curate --config conf/demo.yaml --out runs/mine --write kept/")
@@ -70,9 +73,11 @@ def curate(
     current = _run(config, out, set_)
     current.curate()
     from snowcoder.inspect import print_funnel, write_kept
+    from snowcoder.samples import write_samples
 
     if write:
         write_kept(current, write)
+    write_samples(current.root)
     print_funnel(current.root)
 
 
@@ -112,16 +117,52 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run directory.")]) ->
     typer.echo(str(write_report(_existing(run_dir))))
 
 
-@cli.command(epilog="Example:  snowcoder inspect runs/demo --reason near_duplicate --limit 3")
+@cli.command(epilog="Example:  snowcoder inspect runs/demo --set curation.rules.limits.max_line=2000")
 def inspect(
     run_dir: Annotated[Path, typer.Argument(help="A run directory.")],
-    reason: Annotated[str, typer.Option(help="Why they were rejected; empty lists the reasons.")] = "",
+    reason: Annotated[str, typer.Option(help="Show documents rejected for this, the evidence marked.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Documents to show.")] = 5,
+    language: Annotated[str | None, typer.Option(help="Only documents of this language.")] = None,
+    document: Annotated[
+        str, typer.Option(help="Why is this file missing? Every stage's verdict on it.", metavar="REPO:PATH")
+    ] = "",
+    pair: Annotated[
+        str,
+        typer.Option(
+            help="A duplicate and what was kept for it, side by side.", metavar="SHARD:ROW|REPO:PATH"
+        ),
+    ] = "",
+    preset: Annotated[
+        str, typer.Option(help="What if: the funnel under the rules of conf/presets/NAME.yaml.")
+    ] = "",
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            help="What if: under another curation.rules.… setting. May be given often.",
+            metavar="K=V",
+        ),
+    ] = [],  # noqa: B006
 ) -> None:
-    """Show rejected documents with the evidence against them."""
-    from snowcoder.inspect import print_rejected
+    """What curation did: the funnel, every rule's hits and cost, rejected documents, and other thresholds."""
+    from snowcoder import inspect as runs
+    from snowcoder import inspect_documents as documents
 
-    print_rejected(_existing(run_dir), reason, limit)
+    run_dir = _existing(run_dir)
+    asked = {"--reason": reason, "--document": document, "--pair": pair, "--set/--preset": set_ or preset}
+    given = [option for option, value in asked.items() if value]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)}: these show different things; give one of them")
+    if reason:
+        documents.print_rejected(run_dir, reason, limit, language)
+    elif document:
+        documents.print_document(run_dir, document)
+    elif pair:
+        documents.print_pair(run_dir, pair)
+    elif set_ or preset:
+        runs.print_what_if(run_dir, set_, preset, language)
+    else:
+        runs.print_rules(run_dir, language)
 
 
 @cli.command(epilog="Example:  snowcoder plan --config conf/arctic_snowcoder_1b.yaml")
@@ -133,11 +174,11 @@ def plan(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
     print_plan(load_config(config, set_))
 
 
-def _run(config: Path, out: Path, overrides: list[str]):
+def _run(config: Path, out: Path, overrides: list[str], accept_new_data: bool = False):
     from snowcoder.config import load_config
     from snowcoder.run import Run
 
-    return Run(load_config(config, overrides), out)
+    return Run(load_config(config, overrides), out, accept_new_data)
 
 
 def _existing(run_dir: Path) -> Path:

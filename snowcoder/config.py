@@ -13,21 +13,26 @@ from pipelines.annotator.config import AnnotatorConfig
 from pipelines.dedup.config import DedupConfig
 from pipelines.sequences.config import SequencesConfig, TokenizerConfig
 from pipelines.sources.config import SourceConfig
-from pipelines.stages.decontaminate import DecontaminateConfig
-from pipelines.stages.rules import RulesConfig
+from pipelines.stages.chain import StagesConfig
 from pipelines.synthesis.config import SynthesisConfig
 from snowcoder.base import Config, UserError
 from train.config import ScheduleConfig, TrainConfig
 
 
-class CurationConfig(Config):
-    """Which documents are kept."""
+class CurationConfig(StagesConfig):
+    """Which documents are kept: what the stages that read text ask, and what is a duplicate."""
 
-    rules: RulesConfig = RulesConfig()
-    decontaminate: DecontaminateConfig = DecontaminateConfig()
     dedup: DedupConfig = DedupConfig()
-    benchmarks: tuple[str, ...] = ("humaneval", "mbpp")
-    """Benchmarks whose prompts and solutions must not be in the data."""
+    benchmarks: tuple[str, ...] = (
+        "humaneval",
+        "humaneval+",
+        "mbpp",
+        "mbpp+",
+        "evoeval",
+        "bigcodebench",
+        "multipl-e",
+    )
+    """Benchmarks, or groups of them, whose prompts and solutions must not be in the data."""
     benchmarks_dir: str = ""
     """Where benchmark files lie; empty: the cache, installed packages, then the official download."""
     allow_missing_benchmarks: bool = False
@@ -149,26 +154,49 @@ class RunConfig(Config):
 
 
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
-    """Read a recipe and apply `key.path=value` overrides (values are YAML).
+    """Read a recipe and those under it (`base`), and apply `key.path=value` overrides (values are YAML).
 
     Raises UserError naming the file, the field and what is wrong with it; an unknown key is wrong.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such recipe; those that come along are in conf/") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    raw = raw or {}
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: a recipe is a mapping of settings, this is a {type(raw).__name__}")
+    raw = _with_base(path, ())
     for override in overrides:
         _apply(raw, override)
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_line(error)}") from error
+
+
+def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """A recipe's settings over those of the recipe that its `base` names, a path beside it."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        named = f" (base of {above[-1]})" if above else ""
+        raise UserError(f"{path}{named}: no such recipe; those that come along are in conf/") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    raw = {} if raw is None else raw
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a recipe is a mapping of settings, this is a {type(raw).__name__}")
+    base = raw.pop("base", None)
+    if base is None:
+        return raw
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base: the path of one recipe, this is a {type(base).__name__}")
+    if path.resolve() in above:
+        raise UserError(f"{path}: base: the recipes name each other in a circle")
+    return merged(_with_base(path.parent / base, (*above, path.resolve())), raw)
+
+
+def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Settings of `over` where it has them, else of `under`; groups are merged, lists and values replaced."""
+    both = dict(under)
+    for key, value in over.items():
+        below = both.get(key)
+        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

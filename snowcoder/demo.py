@@ -8,11 +8,13 @@ from evaluation.run import compare
 from pipelines.schema import stable_hash
 from snowcoder.files import write_atomically
 from snowcoder.funnel import check_accounting
-from snowcoder.inspect import print_funnel, write_samples
+from snowcoder.inspect import print_funnel
 from snowcoder.progress import say
 from snowcoder.report import write_report
 from snowcoder.run import Run
+from snowcoder.samples import write_samples
 from train.audit import check, committed_order
+from train.leaving import bad_steps
 from train.trainer import summarise
 
 PHASES = ("general", "continued", "control", "enhanced")
@@ -54,7 +56,8 @@ def _prove(run: Run) -> None:
     for phase in PHASES:
         if (run.root / "train" / phase).exists():
             steps = summarise(run.root / "train" / phase, run.config.train)["steps"]
-            faults += [f"{phase}: {fault}" for fault in check(committed_order(run.root, phase), batch, steps)]
+            order, skipped = committed_order(run.root, phase), bad_steps(run.root / "train" / phase)
+            faults += [f"{phase}: {fault}" for fault in check(order, batch, steps, skipped)]
     if faults:
         raise RuntimeError(f"{len(faults)} faults in the records of {run.root}, the first: {faults[0]}")
     say("checked: read = kept + rejected in every shard; every global batch trained once, in order")

@@ -8,34 +8,39 @@ and requests.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.ledger import Ledger
 from snowcoder import evaluation_table, plots
+from snowcoder.evidence import visible
 from snowcoder.files import write_atomically
 from snowcoder.funnel import Count, Funnel, Languages, funnel, total
 from snowcoder.plots import Curve, short
+from snowcoder.report_rules import rules_context, sample_context, samples_context
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 PHASES = ("general", "continued", "control", "enhanced")
 PANELS = (("general",), ("continued", "control"), ("enhanced",))
 """Phases drawn into one chart: the control exists to be compared with."""
 
-STAGE_TITLES = {"rules": "Rules", "decontaminate": "Decontamination", "claim": "Duplicates"}
-SAMPLES_PER_REASON = 2
-SAMPLES = 24
-EXCERPT = 1200  # characters
+STAGE_TITLES = {
+    "language": "Language",
+    "rules": "Rules",
+    "licence": "Licence",
+    "syntax": "Syntax",
+    "decontaminate": "Decontamination",
+    "secrets": "Secrets",
+    "claim": "Duplicates",
+}
 LANGUAGES = 24  # in the table; the rest are summed
-
-_INVISIBLE = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
-)
 
 
 def write_report(run_dir: str | Path) -> Path:
@@ -63,14 +68,16 @@ def render_report(run_dir: str | Path) -> str:
         "short": short,
         "time": human_time,
         "title_of": evaluation_table.title_of,
+        "breakable": breakable,
     }
     return environment.get_template("report.html.j2").render(_context(Run(Path(run_dir))))
 
 
-def visible(text: str) -> str:
-    """Control, direction and zero-width characters and lone surrogates as \\uXXXX: nothing is disguised."""
-    text = _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    return text.encode("utf-8", "backslashreplace").decode()
+def breakable(name: str) -> Markup:
+    """A name that may be broken behind an underscore, where a narrow page has no room for it."""
+    from markupsafe import Markup
+
+    return Markup("_<wbr>").join(visible(name).split("_"))
 
 
 @dataclass
@@ -142,6 +149,7 @@ def _context(run: Run) -> dict[str, Any]:
     evaluation = evaluation_table.build(evaluations)
     return {
         "name": run.root.resolve().name,
+        "stage_titles": STAGE_TITLES,
         "phases": phases,
         "phase_names": PHASES,
         "funnel": _funnel(counts) if counts.shards else None,
@@ -154,9 +162,12 @@ def _context(run: Run) -> dict[str, Any]:
         "panels": [" and ".join(curve.name for curve in panel) for panel in panels if panel],
         "loss_charts": [plots.loss_chart(panel) for panel in panels if panel],
         "speed_charts": [plots.throughput_chart(panel) for panel in panels if panel],
-        "rejected": _rejected_samples(run),
+        "rules": rules_context(run.root),
+        "rejected_counts": {reason: count.documents for _, reason, count in counts.reasons()},
+        "rejected": samples_context(run.lines("samples/rejected.jsonl")),
         "synthetic": [
-            _sample(record) for _, record in zip(range(6), run.lines("samples/synthetic.jsonl"), strict=False)
+            sample_context(record)
+            for _, record in zip(range(6), run.lines("samples/synthetic.jsonl"), strict=False)
         ],
         "evaluation": evaluation,
         "config": config.read_text(errors="replace") if config.exists() else "",
@@ -200,6 +211,8 @@ def _funnel(counts: Funnel) -> dict[str, Any]:
     levels = [{"title": "Read", "left": read, "gone": Count(), "share": 1.0}]
     for stage in counts.stages:
         gone = total(counts.rejected_by(stage))
+        if stage == "language" and not gone.documents:  # it finds something out, and rejects nothing
+            continue
         left = Count(left.documents - gone.documents, left.bytes - gone.bytes)
         share = left.bytes / read.bytes if read.bytes else 0.0
         seconds = counts.seconds.get(stage)
@@ -259,32 +272,6 @@ def _scores(selection: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _rejected_samples(run: Run) -> list[dict[str, Any]]:
-    """A few documents for every reason, in the order in which the reasons come."""
-    taken: dict[str, int] = {}
-    samples: list[dict[str, Any]] = []
-    for record in run.lines("samples/rejected.jsonl"):
-        reason = str(record.get("reason", ""))
-        taken[reason] = taken.get(reason, 0) + 1
-        if taken[reason] <= SAMPLES_PER_REASON and len(samples) < SAMPLES:
-            samples.append(_sample(record))
-    return samples
-
-
-def _sample(record: dict[str, Any]) -> dict[str, Any]:
-    """Fields as short text; `evidence` as (name, value) pairs."""
-    evidence = record.pop("evidence", None)
-    pairs = evidence.items() if isinstance(evidence, dict) else [("evidence", evidence)] if evidence else []
-    sample: dict[str, Any] = {name: _excerpt(value) for name, value in record.items()}
-    sample["evidence"] = [(str(name), _excerpt(value)) for name, value in pairs if value is not None]
-    return sample
-
-
-def _excerpt(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}\n… {len(text) - EXCERPT:,} more characters"
 
 
 def _hashes(root: Path) -> Iterator[tuple[str, str]]:

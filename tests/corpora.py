@@ -11,7 +11,8 @@ from pipelines.manifest import build_manifest
 from pipelines.phases.corpus import Corpus
 from pipelines.sequences.config import SequencesConfig
 from pipelines.sources import SourceConfig
-from pipelines.stages.benchmark_index import BenchmarkIndex, DecontaminateConfig
+from pipelines.stages.benchmark_index import BenchmarkIndex
+from pipelines.stages.chain import StagesConfig
 from pipelines.stages.rules_config import RulesConfig
 from pipelines.stages.stored_index import store
 from pipelines.stream import Resources, in_order
@@ -53,8 +54,7 @@ def corpus(
     config = SourceConfig(kind="directory", paths=(str(source),), shard_bytes=shard_bytes)
     curation = Curation(
         source=config,
-        rules=rules or RulesConfig(),
-        decontaminate=DecontaminateConfig(),
+        stages=StagesConfig(rules=rules or RulesConfig()),
         dedup=DedupConfig(partitions=1, expected_documents=10_000),
         benchmarks=store(BenchmarkIndex.build([]), run / "benchmarks"),
         ledger_root=str(run / "ledger"),

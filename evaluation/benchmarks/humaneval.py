@@ -1,4 +1,7 @@
-"""HumanEval (Chen et al. 2021, arXiv 2107.03374): complete a function from its signature and docstring."""
+"""HumanEval (Chen et al. 2021, arXiv 2107.03374): complete a function from its signature and docstring.
+
+EvoEval (Xia et al. 2024, arXiv 2403.19114) evolves its tasks and has the same form.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,21 @@ def parse(benchmark: str, rows: list[dict[str, Any]]) -> list[Task]:
             entry_point=row["entry_point"],
             canonical_solution=row["canonical_solution"],
             test=f"{row['test']}\ncheck({row['entry_point']})\n",
+        )
+        for row in rows
+    ]
+
+
+def parse_solutions(benchmark: str, rows: list[dict[str, Any]]) -> list[Task]:
+    """Rows of EvoEval, whose inputs are judged by running the solution: `test` is empty."""
+    return [
+        Task(
+            benchmark=benchmark,
+            task_id=row["task_id"],
+            prompt=row["prompt"],
+            entry_point=row["entry_point"],
+            canonical_solution=row["canonical_solution"],
+            test="",
         )
         for row in rows
     ]

@@ -14,6 +14,7 @@ class BenchmarkText:
     prompt: str
     solution: str
     tests: str = ""
+    language: str = "Python"
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,15 @@ class Task:
     canonical_solution: str
     test: str  # source that raises on a wrong answer, its call included
     statement: str = ""  # the problem as published, where `prompt` is a format we chose around it
+    language: str = "Python"
 
     def text(self) -> BenchmarkText:
         """The task as decontamination wants it."""
         return BenchmarkText(
-            self.benchmark, self.task_id, self.statement or self.prompt, self.canonical_solution, self.test
+            benchmark=self.benchmark,
+            task=self.task_id,
+            prompt=self.statement or self.prompt,
+            solution=self.canonical_solution,
+            tests=self.test,
+            language=self.language,
         )

@@ -6,7 +6,7 @@ shard costs a fixed number of rounds (look up, signatures, insert) of at most S 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ import numpy as np
 from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.partition import Partition, hash_ordinals
 from snowcoder.base import UserError
+
+_CORPUS_BITS = 58  # of a code, below the corpus: 2**26 shards of 2**32 rows
+_ORDINAL = (1 << _CORPUS_BITS) - 1
 
 
 class PartitionLost(Exception):
@@ -34,6 +37,10 @@ class Partitions(Protocol):
 
     def call(self, method: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
         """Call `method` of each partition named, with its own arguments, at the same time."""
+        ...
+
+    def replace(self, number: int, cfg: DedupConfig) -> None:
+        """An empty partition in place of this one."""
         ...
 
 
@@ -129,14 +136,47 @@ def create_partitions(cfg: DedupConfig, name_prefix: str) -> RayPartitions:
 
 
 class Index:
-    """Batches of keys to partitions and back. Holds no state of its own."""
+    """Batches of keys to partitions and back. Holds no state of its own.
 
-    def __init__(self, partitions: Partitions) -> None:
+    `below`: read-only indices of other corpora, whose owners come before all owners here. Owners travel as *codes*:
+    the ordinal, and in its upper bits the corpus, which is `number` here and 0 ... in those below. Without any, a code
+    is the ordinal.
+    """
+
+    def __init__(
+        self, partitions: Partitions, below: Sequence[Index] = (), number: int | None = None
+    ) -> None:
         self.partitions = partitions
+        self.below = tuple(below)
+        self.number = len(self.below) if number is None else number
+
+    def codes(self, ordinals: np.ndarray) -> np.ndarray:
+        """Codes int64[n] of this corpus' ordinals."""
+        return ordinals | (self.number << _CORPUS_BITS)
+
+    def places(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ordinals int64[n], corpora int8[n]: 0 for this one, k for the k-th below)."""
+        corpus = codes >> _CORPUS_BITS
+        return codes & _ORDINAL, np.where(corpus == self.number, 0, corpus + 1).astype(np.int8)
 
     def lookup(self, exact: np.ndarray, bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Owners int64 of exact keys uint64[n] and band keys uint64[m], -1 where free. One round."""
-        exact_parts, band_parts = self._split(exact), self._split(bands)
+        """Owners' codes int64 of exact keys uint64[n, 2] and band keys uint64[m], -1 where free. A round a corpus."""
+        owners = self._lookup(exact, bands)
+        for number, base in reversed(list(enumerate(self.below))):
+            for mine, found in zip(owners, base._lookup(exact, bands), strict=True):
+                owned = found >= 0
+                mine[owned] = found[owned] & _ORDINAL | (number << _CORPUS_BITS)
+        return owners
+
+    def owned_below(self, bands: np.ndarray) -> np.ndarray:
+        """bool as `bands`: the key is owned in another corpus, which comes first, so it is not owned here."""
+        owned = np.zeros(bands.size, np.bool_)
+        for base in self.below:
+            owned |= base._lookup(np.zeros((0, 2), np.uint64), bands.reshape(-1))[1] >= 0
+        return owned.reshape(bands.shape)
+
+    def _lookup(self, exact: np.ndarray, bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        exact_parts, band_parts = self._split(exact[:, 0]), self._split(bands)
         answers = self.partitions.call(
             "lookup",
             {
@@ -151,11 +191,20 @@ class Index:
             band_owners[band_parts[number]] = of_bands
         return exact_owners, band_owners
 
-    def signatures(self, ordinals: np.ndarray, width: int) -> np.ndarray:
-        """Signatures uint8[n, width] of kept documents. One round."""
-        parts = self._split(hash_ordinals(ordinals))
-        found = np.empty((len(ordinals), width), np.uint8)
-        arguments = {number: (ordinals[part],) for number, part in enumerate(parts) if len(part)}
+    def signatures(self, codes: np.ndarray, width: int) -> np.ndarray:
+        """Signatures uint8[n, width] of kept documents. A round a corpus."""
+        found = np.empty((len(codes), width), np.uint8)
+        corpus = codes >> _CORPUS_BITS
+        for number, index in (*enumerate(self.below), (self.number, self)):
+            here = np.flatnonzero(corpus == number)
+            if len(here):
+                found[here] = index._signatures(index.codes(codes[here] & _ORDINAL), width)
+        return found
+
+    def _signatures(self, codes: np.ndarray, width: int) -> np.ndarray:
+        parts = self._split(hash_ordinals(codes))
+        found = np.empty((len(codes), width), np.uint8)
+        arguments = {number: (codes[part],) for number, part in enumerate(parts) if len(part)}
         for number, rows in self.partitions.call("signatures", arguments).items():
             found[parts[number]] = rows
         return found
@@ -166,16 +215,16 @@ class Index:
         exact_owners: np.ndarray,
         bands: np.ndarray,
         band_owners: np.ndarray,
-        ordinals: np.ndarray,
+        codes: np.ndarray,
         signatures: np.ndarray,
         only: Collection[int] | None = None,
     ) -> None:
-        """Give keys to owners and store the signatures of `ordinals`; idempotent. One round.
+        """Give keys to owners and store the signatures of `codes`; idempotent. One round.
 
         `only`: partitions to send to, the others being known to have it already.
         """
-        exact_parts, band_parts = self._split(exact), self._split(bands)
-        signature_parts = self._split(hash_ordinals(ordinals))
+        exact_parts, band_parts = self._split(exact[:, 0]), self._split(bands)
+        signature_parts = self._split(hash_ordinals(codes))
         arguments = {}
         for number in range(len(self.partitions)) if only is None else only:
             e, b, s = exact_parts[number], band_parts[number], signature_parts[number]
@@ -185,7 +234,7 @@ class Index:
                     exact_owners[e],
                     bands[b],
                     band_owners[b],
-                    ordinals[s],
+                    codes[s],
                     signatures[s],
                 )
         self.partitions.call("insert", arguments)

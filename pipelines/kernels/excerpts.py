@@ -1,37 +1,68 @@
-"""The first lines of every document, for rules that look at the head of a file only."""
+"""The first lines and the last line of every document, for rules that look at the ends of a file only."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from pipelines.kernels.text import text_buffers
+from pipelines.kernels.text import TextBuffers, text_buffers
 
 
-def head(text: pa.Array | pa.ChunkedArray, *, lines: int, characters: int) -> pa.ChunkedArray:
+def head(
+    text: pa.Array | pa.ChunkedArray, *, lines: int, characters: int, wanted: np.ndarray | None = None
+) -> pa.ChunkedArray:
     """At most so many lines and so many characters from the start of each document, as large_string.
 
-    A null document gives an empty head. The copy is bounded by `characters`, so that a file of one endless
-    line costs nothing.
+    A null document, and one outside `wanted` (bool[n]), gives an empty head. The copy is bounded by `characters`,
+    so that a file of one endless line costs nothing.
     """
     chunks = []
-    for view in text_buffers(text):
+    for view, rows in _views(text, wanted):
         offsets = np.zeros(len(view) + 1, np.int64)
-        _head_ends(view.offsets, view.data, lines, characters, offsets)
-        data = np.empty(offsets[-1], np.uint8)
-        _gather(view.offsets, view.data, offsets, data)
-        chunks.append(
-            pa.LargeStringArray.from_buffers(len(view), pa.py_buffer(offsets), pa.py_buffer(data), None, 0)
-        )
+        _head_ends(view.offsets, view.data, rows, lines, characters, offsets)
+        chunks.append(_gathered(view.offsets, view.data, offsets))
     return pa.chunked_array(chunks, pa.large_string())
 
 
+def last_line(
+    text: pa.Array | pa.ChunkedArray, *, characters: int, wanted: np.ndarray | None = None
+) -> pa.ChunkedArray:
+    """At most so many characters from the start of each document's last line that is not empty, as large_string."""
+    chunks = []
+    for view, rows in _views(text, wanted):
+        starts, offsets = np.zeros(len(view) + 1, np.int64), np.zeros(len(view) + 1, np.int64)
+        _last_lines(view.offsets, view.data, rows, characters, starts, offsets)
+        starts.flags.writeable = False  # as in a TextBuffers, so that one compiled version serves both
+        chunks.append(_gathered(starts, view.data, offsets))
+    return pa.chunked_array(chunks, pa.large_string())
+
+
+def _views(
+    text: pa.Array | pa.ChunkedArray, wanted: np.ndarray | None
+) -> Iterator[tuple[TextBuffers, np.ndarray]]:
+    start = 0
+    for view in text_buffers(text):
+        yield view, np.ones(len(view), bool) if wanted is None else wanted[start : start + len(view)]
+        start += len(view)
+
+
+def _gathered(starts: np.ndarray, data: np.ndarray, offsets: np.ndarray) -> pa.Array:
+    out = np.empty(offsets[-1], np.uint8)
+    _gather(starts, data, offsets, out)
+    return pa.LargeStringArray.from_buffers(
+        len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(out), None, 0
+    )
+
+
 @njit(cache=True, nogil=True)
-def _head_ends(offsets, data, lines, characters, out):
+def _head_ends(offsets, data, wanted, lines, characters, out):
     """Offsets of the heads when they are laid end to end."""
     for document in range(len(offsets) - 1):
-        start, end = offsets[document], offsets[document + 1]
+        start = offsets[document]
+        end = offsets[document + 1] if wanted[document] else start
         seen_lines = seen_characters = 0
         i = start
         while i < end:
@@ -49,8 +80,30 @@ def _head_ends(offsets, data, lines, characters, out):
 
 
 @njit(cache=True, nogil=True)
-def _gather(offsets, data, head_offsets, out):
+def _last_lines(offsets, data, wanted, characters, starts, out):
+    """Where each last line starts, and offsets of those lines when they are laid end to end."""
     for document in range(len(offsets) - 1):
-        at = head_offsets[document]
-        for i in range(head_offsets[document + 1] - at):
-            out[at + i] = data[offsets[document] + i]
+        start = offsets[document]
+        end = offsets[document + 1] if wanted[document] else start
+        while end > start and (data[end - 1] == 10 or data[end - 1] == 13):
+            end -= 1
+        i = end
+        while i > start and data[i - 1] != 10 and data[i - 1] != 13:
+            i -= 1
+        starts[document] = i
+        seen = 0
+        while i < end:
+            if (data[i] & 0xC0) != 0x80:
+                if seen == characters:
+                    break
+                seen += 1
+            i += 1
+        out[document + 1] = out[document] + i - starts[document]
+
+
+@njit(cache=True, nogil=True)
+def _gather(starts, data, offsets, out):
+    for document in range(len(offsets) - 1):
+        at = offsets[document]
+        for i in range(offsets[document + 1] - at):
+            out[at + i] = data[starts[document] + i]

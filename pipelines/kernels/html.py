@@ -12,23 +12,28 @@ _SCRIPT = np.frombuffer(b"script", np.uint8)
 _STYLE = np.frombuffer(b"style", np.uint8)
 
 
-def visible_characters(text: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Characters outside tags, comments, scripts and styles, int64[n]; 0 for null.
+def visible_characters(text: pa.Array | pa.ChunkedArray, wanted: np.ndarray | None = None) -> np.ndarray:
+    """Characters outside tags, comments, scripts and styles, int64[n]; 0 for null and outside `wanted` (bool[n]).
 
     A run of white space counts as one character, as a browser shows it, and none at the start: indentation
     must not make a page of bare tags look like prose. Entities count as they are written.
     """
     counts = [np.zeros(0, np.int64)]
+    start = 0
     for view in text_buffers(text):
-        out = np.empty(len(view), np.int64)
-        _visible(view.offsets, view.data, _SCRIPT, _STYLE, out)
+        rows = np.ones(len(view), bool) if wanted is None else wanted[start : start + len(view)]
+        out = np.zeros(len(view), np.int64)
+        _visible(view.offsets, view.data, rows, _SCRIPT, _STYLE, out)
         counts.append(out)
+        start += len(view)
     return np.concatenate(counts)
 
 
 @njit(cache=True, nogil=True)
-def _visible(offsets, data, script, style, out):
+def _visible(offsets, data, wanted, script, style, out):
     for document in range(len(offsets) - 1):
+        if not wanted[document]:
+            continue
         i, end = offsets[document], offsets[document + 1]
         visible = 0
         after_blank = True

@@ -59,6 +59,10 @@ class SourceConfig(Config):
     max_document_bytes: int = Field(default=16 << 20, gt=0)
     """A larger document is a row with the fault "too_large", and its text is not kept."""
 
+    notebooks: Literal["script", "json"] = "script"
+    """What the text of a Jupyter notebook is: its cells as a script (StarCoder2), or the JSON as stored, with
+    outputs and all. A notebook that cannot be read is a row with the fault "bad_notebook"."""
+
     max_expansion: int = Field(default=200, gt=0)
     """`archive`, and compressed `jsonl`: how many times its stored size (at least 1 MiB is counted) an
     archive may unpack to. Beyond that it is a bomb: reading stops there, with a row whose fault is
@@ -93,7 +97,7 @@ class SourceConfig(Config):
         """Hash of what decides which rows a shard yields. Part of every shard's fingerprint."""
         deciding = {
             "columns", "languages", "repository_depth",
-            "max_bytes_per_repository", "max_document_bytes", "max_expansion",
+            "max_bytes_per_repository", "max_document_bytes", "max_expansion", "notebooks",
         }  # fmt: skip
         return stable_hash(self.model_dump(mode="json", include=deciding))
 

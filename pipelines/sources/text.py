@@ -2,21 +2,27 @@
 
 Text is valid UTF-8, otherwise as stored, with one exception: a byte-order mark at its start is an encoding's
 signature, not text, and is dropped (`size` still counts it). NUL bytes are allowed. Empty text is a document.
+The text of a notebook is its script, unless it is asked for as stored (`pipelines.sources.notebooks`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.schema import DOCUMENT
+from pipelines.sources.notebooks import as_scripts
 
 TABLE_BYTES = 32 << 20
 """Text in one table, before the row that crosses it."""
 TABLE_ROWS = 1 << 16
+
+Notebooks = Literal["script", "json"]
+"""What the text of a notebook is: the script that its cells make, or the JSON as stored."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -50,12 +56,19 @@ def _invalid_rows(binary: pa.Array, offset: int) -> Iterator[int]:
 
 
 def document_table(
-    first_row: int, columns: dict[str, object], binary: pa.Array, faults: list[str | None]
+    first_row: int,
+    columns: dict[str, object],
+    binary: pa.Array,
+    faults: list[str | None],
+    notebooks: Notebooks = "script",
 ) -> pa.Table:
     """A table of schema DOCUMENT. `columns`: repo, path, lang, license and size, one value a row.
 
-    `faults` is None where the row of `binary` is to be read as text; invalid UTF-8 is added to it here.
+    `faults` is None where the row of `binary` is to be read as text; what is wrong with notebooks, and invalid
+    UTF-8, are added to it here.
     """
+    if notebooks == "script":
+        binary = as_scripts(columns["lang"], binary, faults)
     text, invalid = to_text(binary)
     for row in invalid:
         faults[row] = faults[row] or "invalid_utf8"
@@ -74,7 +87,8 @@ def printable(name: str | bytes) -> str:
 class Documents:
     """Collects documents one by one and hands them out as tables: `yield from` `add()`, then `finish()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, notebooks: Notebooks = "script") -> None:
+        self._notebooks = notebooks
         self._next_row = 0
         self._clear()
 
@@ -117,7 +131,7 @@ class Documents:
         }
         binary = pa.array(self._blobs, pa.large_binary())
         self._blobs = []  # the bytes are in Arrow now: let go of the first copy before the text is checked
-        table = document_table(self._next_row, columns, binary, self._faults)
+        table = document_table(self._next_row, columns, binary, self._faults, self._notebooks)
         self._next_row += table.num_rows
         self._clear()
         yield table

@@ -1,62 +1,80 @@
-"""All texts of the benchmarks that must not be trained on, searchable at once."""
+"""All that betrays a benchmark, searchable at once: texts as they stand, and solutions that were edited.
+
+Three detectors, in the order in which a verdict names them:
+
+`substring` a description or a solution, whatever its white space, case, quotes and comment signs;
+`ngram` enough of a solution's n-grams of code tokens, whatever its comments, docstrings and type hints;
+`near_duplicate` enough of a solution's n-grams of code tokens without their names: a renamed copy.
+"""
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Protocol
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
 
-import ahocorasick_rs
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipelines.kernels.squeeze import KEPT, SQUEEZE_VERSION, fill_block, original_span, squeeze
+from pipelines.kernels.code_grams import CODE_GRAMS_VERSION, LONGEST
+from pipelines.kernels.code_tokens import CODE_TOKENS_VERSION, mode_of
+from pipelines.kernels.gram_search import GramTable, find_grams
+from pipelines.kernels.squeeze import SQUEEZE_VERSION, squeeze
 from pipelines.kernels.text import TextBuffers, text_buffers
 from pipelines.schema import stable_hash
+from pipelines.stages.needles import BenchmarkText, find_needles, needles_of, signature
+from pipelines.stages.solutions import Grams, Solution, grams_of, solution_grams
+from pipelines.stages.trivial_code import BODIES, BOILERPLATE
 from snowcoder.base import Config
 
-_BLOCK_BYTES = 4 << 20
-# The fast automaton takes some 400 bytes per byte of needle: above this, 400 MB in every worker.
-_DFA_NEEDLE_BYTES = 1 << 20
-# Where a docstring turns from saying what to do to showing it.
-_EXAMPLES = re.compile(
-    r">>>|\bfor example\b|\bexamples?\s*:|\be\.g\.|^\s*assert\b", re.IGNORECASE | re.MULTILINE
-)
+INDEX_VERSION = 1
 
-
-class BenchmarkText(Protocol):
-    """What is known of one task; `evaluation.benchmarks.BenchmarkText` is one."""
-
-    @property
-    def benchmark(self) -> str: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def prompt(self) -> str: ...
-    @property
-    def solution(self) -> str: ...
+Detector = Literal["substring", "ngram", "near_duplicate"]
 
 
 class DecontaminateConfig(Config):
-    """Which texts count as a leak. Lengths are squeezed characters: what `kernels.squeeze` keeps."""
+    """Which texts count as a leak. Characters are squeezed ones, what `kernels.squeeze` keeps; tokens are those of
+    `kernels.code_tokens`; a gram weighs 1/n when n unrelated tasks have it. docs/decontamination.md has the
+    measurements that the defaults come from.
+    """
 
+    detectors: tuple[Detector, ...] = ("substring", "ngram", "near_duplicate")
+    """Which detectors judge."""
     min_characters: int = Field(default=30, ge=8)
-    """Shortest text searched. A shorter solution is searched together with its signature instead."""
+    """substring: shortest text searched. A shorter solution is searched together with its signature instead."""
     min_description: int = Field(default=60, ge=8)
-    """Shortest description (a docstring up to its examples) searched alone; below, the whole docstring is."""
-    allowed: tuple[str, ...] = (
-        "return n**2",
-        "return x + y",
-        "return len(string)",
-        "return ''.join(strings)",
-    )
+    """substring: shortest description (a docstring up to its examples) searched alone; below, all of it is."""
+    ngram_tokens: int = Field(default=10, ge=3, le=LONGEST)
+    """ngram: tokens of a gram (DeepSeek-Coder, section 2.4: 10). A solution too short for its evidence is searched
+    together with its signature, and must be there whole (there: 3 to 9 tokens by exact match)."""
+    ngram_share: float = Field(default=0.4, gt=0, le=1)
+    """ngram: share of a solution's weight that a document must have."""
+    ngram_evidence: float = Field(default=3, ge=0)
+    """ngram: least weight that is evidence; of a solution that has less, all of it is needed."""
+    ngram_least: float = Field(default=3, ge=0)
+    """ngram: a solution of less weight is not searched."""
+    near_tokens: int = Field(default=10, ge=3, le=LONGEST)
+    """near_duplicate: tokens of a gram."""
+    near_share: float = Field(default=0.6, gt=0, le=1)
+    """near_duplicate: share of a solution's weight that a document must have."""
+    near_evidence: float = Field(default=12, ge=0)
+    """near_duplicate: least weight that is evidence; of a solution that has less, all of it is needed."""
+    near_least: float = Field(default=4, ge=0)
+    """near_duplicate: a solution of less weight says too little without its names, and is not searched."""
+    common: int = Field(default=8, ge=1)
+    """ngram, near_duplicate: a gram of more unrelated tasks than this is an idiom, and not searched."""
+    spread: float = Field(default=1.5, ge=1)
+    """ngram, near_duplicate: within how many times a solution's length its grams must lie."""
+    allowed: tuple[str, ...] = tuple(body.code for body in BODIES)
     """Solutions so trivial that honest code has them: never searched, not even with a signature (BigCode)."""
     evidence_characters: int = Field(default=200, ge=1)
     """How much of the matching text a verdict keeps."""
+
+    def what_is_searched(self) -> dict[str, object]:
+        """Everything that decides which documents are found."""
+        return self.model_dump(mode="json", exclude={"evidence_characters"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,141 +84,172 @@ class Match:
     benchmark: str
     task: str
     text: str
+    detector: str = "substring"
+    share: float = 1.0  # of the text, in the detector's own weights
 
 
 @dataclass(frozen=True)
 class BenchmarkIndex:
-    """The needles, squeezed, and whose they are. Cheap to send to workers, for the automaton stays behind."""
+    """What is searched, and whose it is. Cheap to send to workers: automaton and hash tables stay behind."""
 
     needles: tuple[bytes, ...]
     owners: tuple[tuple[str, str], ...]  # (benchmark, task) of each needle
+    fingerprint: str  # of everything that decides what this index finds
+    settings: DecontaminateConfig = field(default_factory=DecontaminateConfig)
+    exact: Grams | None = field(default=None, compare=False, repr=False)
+    shape: Grams | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def build(cls, texts: Iterable[BenchmarkText], cfg: DecontaminateConfig | None = None) -> BenchmarkIndex:
-        """Needles of all texts. Of equal ones the first is the owner: the order of `texts` counts."""
-        cfg = cfg or DecontaminateConfig()
+        """Index of all texts. Of equal ones the first is the owner: the order of `texts` counts."""
+        cfg, texts = cfg or DecontaminateConfig(), list(texts)
+        allowed = frozenset(squeeze(body) for body in cfg.allowed)
         owners: dict[bytes, tuple[str, str]] = {}
-        for text in texts:
-            for needle in needles_of(text, cfg):
-                owners.setdefault(needle, (text.benchmark, text.task))
-        return cls(tuple(owners), tuple(owners.values()))
+        if "substring" in cfg.detectors:
+            for text in texts:
+                for needle in needles_of(text, cfg.min_characters, cfg.min_description, allowed):
+                    owners.setdefault(needle, (text.benchmark, text.task))
+        return cls(
+            needles=tuple(owners),
+            owners=tuple(owners.values()),
+            fingerprint=fingerprint(texts, cfg),
+            settings=cfg,
+            exact=_exact_grams(texts, cfg, allowed) if "ngram" in cfg.detectors else None,
+            shape=_shape_grams(texts, cfg, allowed) if "near_duplicate" in cfg.detectors else None,
+        )
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of everything that decides what this index finds."""
-        needles = [needle.decode("utf-8", "surrogateescape") for needle in self.needles]
-        return stable_hash([SQUEEZE_VERSION, sorted(zip(needles, self.owners, strict=True))])
+    def contaminated(
+        self,
+        texts: Sequence[str | None],
+        evidence_characters: int = 200,
+        langs: Sequence[str | None] | None = None,
+    ) -> list[Match | None]:
+        """One match per text, or None: for annotator positives, seeds and generated text.
 
-    def contaminated(self, texts: Sequence[str | None], evidence_characters: int = 200) -> list[Match | None]:
-        """One match per text, or None: for annotator positives, seeds and generated text."""
+        `langs` are names of languages; without them, what is a comment is guessed.
+        """
         matches: list[Match | None] = [None] * len(texts)
-        for document, match in self.search(pa.array(texts, pa.large_string()), evidence_characters):
+        languages = None if langs is None else pa.array(langs, pa.string())
+        for document, match in self.search(
+            pa.array(texts, pa.large_string()), evidence_characters, languages
+        ):
             matches[document] = match
         return matches
 
-    def search(self, text: pa.Array | pa.ChunkedArray, evidence: int) -> Iterator[tuple[int, Match]]:
-        """(document, first match) of every document with one, in order, in bounded memory."""
-        if not self.needles:
-            return
+    def search(
+        self,
+        text: pa.Array | pa.ChunkedArray,
+        evidence: int,
+        langs: pa.Array | pa.ChunkedArray | None = None,
+    ) -> Iterator[tuple[int, Match]]:
+        """(document, match) of every document with one, in order, in bounded memory.
+
+        Of several matches of one document the first detector's counts; of its matches, the one that starts first
+        (substring) or has the largest share.
+        """
         base = 0
         for view in text_buffers(text):
-            for document, needle, first in self._first_matches(view):
-                begin, end = original_span(
-                    view.data,
-                    view.offsets[document],
-                    view.offsets[document + 1],
-                    first,
-                    first + len(self.needles[needle]) - 1,
-                    KEPT,
-                )
-                # A character is at most 4 bytes, so the slice never decodes more than the evidence needs.
-                words = view.data[begin : min(end, begin + 4 * evidence)].tobytes().decode("utf-8", "replace")
-                yield base + document, Match(*self.owners[needle], words[:evidence])
+            matches = self._by_tokens(view, _modes(langs, base, len(view)), evidence)
+            for document, needle, begin, end in find_needles(view, self.needles):
+                words = _words(view, begin, end, evidence)
+                matches[document] = Match(*self.owners[needle], words)
+            for document in sorted(matches):
+                yield base + document, matches[document]
             base += len(view)
 
-    def _first_matches(self, view: TextBuffers) -> Iterator[tuple[int, int, int]]:
-        """(document, needle, squeezed offset in the document) of each document's first match.
+    def _by_tokens(self, view: TextBuffers, modes: np.ndarray, evidence: int) -> dict[int, Match]:
+        matches: dict[int, Match] = {}
+        exact, shape = self.exact or _NOTHING, self.shape or _NOTHING
+        if not exact.solutions and not shape.solutions:
+            return matches
+        by_exact, by_shape = find_grams(view.offsets, view.data, modes, *_tables(self))
+        for detector, grams, found in (("near_duplicate", shape, by_shape), ("ngram", exact, by_exact)):
+            for document in np.flatnonzero(found.solution >= 0).tolist():
+                benchmark, task = grams.solutions[found.solution[document]]
+                words = _words(view, found.begin[document], found.end[document], evidence).rstrip()
+                matches[document] = Match(benchmark, task, words, detector, float(found.share[document]))
+        return matches
 
-        Documents are squeezed into one block after the other, separated by a byte that no needle has. One
-        that does not fit goes on in the next block, behind its own last bytes: a match may lie across.
-        """
-        overlap = max(map(len, self.needles)) - 1
-        block = np.empty(_BLOCK_BYTES + overlap, np.uint8)
-        starts = np.zeros(
-            len(view), np.int64
-        )  # where in the block a document starts; negative: in an earlier one
-        document = position = at = 0
-        found = -1
-        while document < len(view):
-            first = document
-            document, position, at = fill_block(
-                view.offsets, view.data, document, position, block, at, starts, KEPT
-            )
-            block_starts = starts[first : document + 1]
-            for needle, begin, _ in _automaton(self.needles).find_matches_as_indexes(block.data[:at]):
-                owner = first + int(np.searchsorted(block_starts, begin, side="right")) - 1
-                if owner > found:
-                    found = owner
-                    yield owner, needle, begin - int(starts[owner])
-            if document < len(view) and position:
-                carried = min(overlap, at - max(int(starts[document]), 0))
-                block[:carried] = block[at - carried : at]
-                starts[document] -= at - carried
-                at = carried
-            else:
-                at = 0
+
+_NOTHING = solution_grams([], [], tokens=1, shape=False, share=1, evidence=1, least=1, common=1, spread=1)
+
+
+def fingerprint(texts: Iterable[BenchmarkText], cfg: DecontaminateConfig) -> str:
+    """Hash of everything that decides what the index of `texts` finds, known before it is built."""
+    versions = [INDEX_VERSION, SQUEEZE_VERSION, CODE_TOKENS_VERSION, CODE_GRAMS_VERSION]
+    known = [[t.benchmark, t.task, t.prompt, t.solution, t.language] for t in texts]
+    return stable_hash([versions, cfg.what_is_searched(), [list(item) for item in BOILERPLATE], known])
 
 
 @lru_cache(maxsize=2)
-def _automaton(needles: tuple[bytes, ...]) -> ahocorasick_rs.BytesAhoCorasick:
-    """One per process: an index that is sent along with every task is not compiled for every task."""
-    small = sum(map(len, needles)) <= _DFA_NEEDLE_BYTES
-    kind = ahocorasick_rs.Implementation.DFA if small else ahocorasick_rs.Implementation.ContiguousNFA
-    return ahocorasick_rs.BytesAhoCorasick(needles, implementation=kind)
+def _tables(index: BenchmarkIndex) -> tuple[GramTable, GramTable]:
+    """One per process: an index that is sent along with every task is not indexed again for every task."""
+    return (index.exact or _NOTHING).table(), (index.shape or _NOTHING).table()
 
 
-def needles_of(text: BenchmarkText, cfg: DecontaminateConfig) -> list[bytes]:
-    """The squeezed texts that betray one task: its descriptions and its solution."""
-    needles = [_description_needle(description, cfg) for description in _descriptions(text.prompt)]
-    solution = squeeze(text.solution)
-    if solution not in {squeeze(body) for body in cfg.allowed}:
-        needles.append(
-            solution if len(solution) >= cfg.min_characters else squeeze(_signature(text)) + solution
+def _modes(langs: pa.Array | pa.ChunkedArray | None, base: int, count: int) -> np.ndarray:
+    if langs is None:
+        return np.full(count, mode_of(None), np.int64)
+    part = langs.slice(base, count)
+    encoded = (
+        (part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part)
+        .fill_null("")
+        .dictionary_encode()
+    )
+    modes = np.array([mode_of(name) for name in encoded.dictionary.to_pylist()], np.int64)
+    return modes[encoded.indices.to_numpy()] if count else np.zeros(0, np.int64)
+
+
+def _words(view: TextBuffers, begin: int, end: int, evidence: int) -> str:
+    # A character is at most 4 bytes, so the slice never decodes more than the evidence needs.
+    words = view.data[begin : min(end, begin + 4 * evidence)].tobytes().decode("utf-8", "replace")
+    return words[:evidence]
+
+
+def _exact_grams(
+    texts: Sequence[BenchmarkText], cfg: DecontaminateConfig, allowed: frozenset[bytes]
+) -> Grams:
+    texts = [text for text in texts if text.solution.strip() and squeeze(text.solution) not in allowed]
+    _, _, counts = grams_of([t.solution for t in texts], [t.language for t in texts], cfg.ngram_tokens, False)
+    enough = cfg.ngram_tokens + cfg.ngram_evidence
+    solutions = [
+        Solution(
+            (text.benchmark, text.task),
+            text.solution if count >= enough else signature(text) + "\n" + text.solution,
+            text.language,
+            whole=bool(count < enough),
         )
-    return [needle for needle in needles if len(needle) >= cfg.min_characters]
-
-
-def _description_needle(description: str, cfg: DecontaminateConfig) -> bytes:
-    """Up to the examples if that says enough: a translated task keeps its words, not its examples."""
-    start = squeeze(_EXAMPLES.split(description, maxsplit=1)[0])
-    return start if len(start) >= cfg.min_description else squeeze(description)
-
-
-def _descriptions(prompt: str) -> list[str]:
-    """The docstrings of a Python prompt; the whole of one that has none or is not Python."""
-    tree = _parsed(prompt)
-    docstrings = [
-        node.value.value
-        for node in (ast.walk(tree) if tree else ())
-        if isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
+        for text, count in zip(texts, counts, strict=True)
     ]
-    return docstrings or [prompt]
+    return solution_grams(
+        solutions,
+        [(item.code, item.language) for item in BOILERPLATE],
+        tokens=cfg.ngram_tokens,
+        shape=False,
+        share=cfg.ngram_share,
+        evidence=cfg.ngram_evidence,
+        least=cfg.ngram_least,
+        common=cfg.common,
+        spread=cfg.spread,
+    )
 
 
-def _signature(text: BenchmarkText) -> str:
-    """The lines of the prompt's last `def`, up to its body; empty when the solution brings its own."""
-    tree = _parsed(text.prompt)
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)] if tree else []
-    if not functions:
-        return ""
-    last = functions[-1]
-    return "\n".join(text.prompt.splitlines()[last.lineno - 1 : last.body[0].lineno - 1])
-
-
-def _parsed(prompt: str) -> ast.Module | None:
-    try:
-        return ast.parse(prompt)
-    except (SyntaxError, ValueError):
-        return None
+def _shape_grams(
+    texts: Sequence[BenchmarkText], cfg: DecontaminateConfig, allowed: frozenset[bytes]
+) -> Grams:
+    solutions = [
+        Solution((text.benchmark, text.task), text.solution, text.language)
+        for text in texts
+        if text.solution.strip() and squeeze(text.solution) not in allowed
+    ]
+    return solution_grams(
+        solutions,
+        [(item.code, item.language) for item in BOILERPLATE],
+        tokens=cfg.near_tokens,
+        shape=True,
+        share=cfg.near_share,
+        evidence=cfg.near_evidence,
+        least=cfg.near_least,
+        common=cfg.common,
+        spread=cfg.spread,
+    )

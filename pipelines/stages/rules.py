@@ -1,86 +1,40 @@
-"""The first stage: is this file code that a person wrote? Rules of The Stack, StarCoder2 and DeepSeek-Coder.
+"""The first stage that reads text: is this file code that a person wrote? The rules themselves: `rules_table`.
 
-Every rule is judged for every document, so that the ledger can answer "what would this rule cost?"; the
-*reason* is the first rule in the order of `RULES`. A rule either needs the text (its hit is a fact) or
-compares a kept measurement with a threshold. Verdicts are taken from the measurements as stored, in float32,
+Every rule that has a limit is judged for every document, so that the ledger can answer "what would this rule
+cost?"; the *reason* is the first rule in the order of `RULES`. A rule either needs the text (its hit is a fact)
+or compares a kept measurement with a threshold. Verdicts are taken from the measurements as stored, in float32,
 so that judging again from the ledger gives the same verdicts as judging the text.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.kernels.excerpts import head
-from pipelines.kernels.html import visible_characters
 from pipelines.kernels.line_stats import line_stats
+from pipelines.stages.generated import is_generated
+from pipelines.stages.measures import Clock, lap, measure
 from pipelines.stages.rules_config import RulesConfig
+from pipelines.stages.rules_table import MEASURES, RULES, THRESHOLDS, Threshold
 from pipelines.stages.verdicts import REASON, encode, encode_codes, judge_each
 
-RULES_VERSION = 1
+__all__ = [
+    "MEASURES",
+    "RULES",
+    "RULES_VERSION",
+    "THRESHOLDS",
+    "VERDICT",
+    "RulesConfig",
+    "judge_rules",
+    "rejudge",
+    "rules_hit",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """Rule `rule` is hit where `measure` is above ("max") or below ("min") the field `limit` of Limits."""
-
-    rule: str
-    measure: str
-    side: Literal["min", "max"]
-    limit: str
-
-
-RULES = (
-    "error",  # the reader's fault, or an exception while judging; the reason is "error:<fault or type>"
-    "unknown_language",
-    "empty",  # nothing but white space
-    "generated",  # says so in its first lines, or has the name of a generated file
-    "xml_header",  # XML under another language's extension
-    "text_name",  # a file of prose that is not a README or the like
-    "long_line",
-    "long_mean_line",
-    "many_lines",
-    "low_alphanumeric",
-    "low_alphabetic",
-    "encoded_data",
-    "data_size",
-    "hidden_text",  # HTML with little to read
-)
-"""The rules in order; a rule's place is its bit in `hits`."""
-
-THRESHOLDS = (
-    Threshold("long_line", "longest_line", "max", "max_line"),
-    Threshold("long_mean_line", "mean_line", "max", "max_mean_line"),
-    Threshold("many_lines", "lines", "max", "max_lines"),
-    Threshold("low_alphanumeric", "alphanumeric", "min", "min_alphanumeric"),
-    Threshold("low_alphabetic", "alphabetic", "min", "min_alphabetic"),
-    Threshold("encoded_data", "encoded_run", "max", "max_encoded_run"),
-    Threshold("encoded_data", "encoded", "max", "max_encoded_share"),
-    Threshold("data_size", "characters", "min", "min_characters"),
-    Threshold("data_size", "characters", "max", "max_characters"),
-    Threshold("data_size", "lines", "max", "max_data_lines"),
-    Threshold("hidden_text", "visible", "min", "min_visible"),
-    Threshold("hidden_text", "visible_share", "min", "min_visible_share"),
-)
-
-MEASURES = (
-    "characters",
-    "lines",
-    "longest_line",  # characters
-    "mean_line",  # characters
-    "alphanumeric",  # share of characters
-    "alphabetic",  # share of characters
-    "encoded_run",  # characters
-    "encoded",  # share of characters
-    "visible",  # characters; null where the language has no such limit
-    "visible_share",
-)
+RULES_VERSION = 2
 
 VERDICT = pa.schema(
     [
@@ -94,7 +48,7 @@ VERDICT = pa.schema(
 )
 
 _BIT = {name: np.uint64(1 << place) for place, name in enumerate(RULES)}
-_TEXT_RULES = ("error", "unknown_language", "empty", "generated", "xml_header", "text_name")
+_FACTS = np.uint64(sum(int(_BIT[name]) for name in set(RULES) - {threshold.rule for threshold in THRESHOLDS}))
 
 
 def rules_hit(hits: int) -> list[str]:
@@ -102,59 +56,47 @@ def rules_hit(hits: int) -> list[str]:
     return [name for place, name in enumerate(RULES) if hits >> place & 1]
 
 
-def judge_rules(docs: pa.Table, cfg: RulesConfig) -> pa.Table:
+def judge_rules(docs: pa.Table, cfg: RulesConfig, clock: Clock | None = None) -> pa.Table:
     """Judge every row of a DOCUMENT table -> VERDICT table, in the same order.
 
-    A document that cannot be read or judged is a verdict ("error:..."), never an exception.
+    A measurement is null where no threshold of the document's language needs it (`RulesConfig.groups_of`). A
+    document that cannot be read or judged is a verdict ("error:..."), never an exception. Adds the processor
+    seconds of each group of measurements to `clock`, and those of facts and comparisons as "facts", "limits".
     """
-    return judge_each(docs, lambda part: _judge(part, cfg), _failed)
+    return judge_each(docs, lambda part: _judge(part, cfg, clock), _failed)
 
 
 def rejudge(verdicts: pa.Table, cfg: RulesConfig) -> pa.Table:
     """The verdicts under other limits, from the ledger alone; `cfg.text_key` must be that of the judging."""
-    facts = _numpy(verdicts["hits"]) & np.uint64(sum(int(_BIT[name]) for name in _TEXT_RULES))
-    faults = pc.if_else(
-        pc.starts_with(verdicts["reason"].cast(pa.string()), "error:"),
-        verdicts["reason"].cast(pa.string()),
-        pa.scalar(None, pa.string()),
-    )
+    facts = _numpy(verdicts["hits"]) & _FACTS
+    reason = verdicts["reason"].cast(pa.string())
+    faults = pc.if_else(pc.starts_with(reason, "error:"), reason, pa.scalar(None, pa.string()))
     measures = {name: verdicts[name] for name in MEASURES}
     return _verdicts(verdicts["row"], faults, verdicts["lang"], verdicts["size"], facts, measures, cfg)
 
 
-def _judge(docs: pa.Table, cfg: RulesConfig) -> pa.Table:
+def _judge(docs: pa.Table, cfg: RulesConfig, clock: Clock | None) -> pa.Table:
     text, lang = docs["text"], docs["lang"].fill_null("")
-    stats = line_stats(text)
-    visible = _visible(text, lang, cfg)
-    measures = {
-        "characters": stats.characters,
-        "lines": stats.lines,
-        "longest_line": stats.longest_line,
-        "mean_line": stats.mean_line,
-        "alphanumeric": stats.share(stats.alphanumerics),
-        "alphabetic": stats.share(stats.letters),
-        "encoded_run": stats.longest_encoded,
-        "encoded": np.minimum(stats.share(stats.encoded), 1),
-        "visible": visible,
-        "visible_share": stats.share(visible),
-    }
-    columns = {
-        name: pa.array(values.astype(np.float32), mask=np.isnan(values)) for name, values in measures.items()
-    }
-    # A text that is missing without a fault is a reader's bug; it must not pass for an empty file.
-    no_text = pc.if_else(text.is_null(), "no_text", pa.scalar(None, pa.string()))
-    faults = pc.binary_join_element_wise("error:", pc.coalesce(docs["fault"], no_text), "")
-    facts = _facts(
-        {
-            "error": faults.is_valid(),
-            "unknown_language": pc.equal(lang, ""),
-            "empty": stats.characters == stats.blanks,
-            "generated": _generated(docs, cfg),
-            "xml_header": _xml_header(text, lang, cfg),
-            "text_name": _unwanted_prose(docs["path"], lang, cfg),
-        }
-    )
-    return _verdicts(docs["row"], faults, lang, docs["size"], facts, columns, cfg)
+    with lap(clock, "characters"):
+        stats = line_stats(text)
+    measures = measure(docs, stats, cfg, clock)
+    with lap(clock, "facts"):
+        # A text that is missing without a fault is a reader's bug; it must not pass for an empty file.
+        no_text = pc.if_else(text.is_null(), "no_text", pa.scalar(None, pa.string()))
+        faults = pc.binary_join_element_wise("error:", pc.coalesce(docs["fault"], no_text), "")
+        facts = _facts(
+            {
+                "error": faults.is_valid(),
+                "unknown_language": pc.equal(lang, ""),
+                "empty": stats.characters == stats.blanks,
+                "generated": _generated(docs, cfg),
+                "xml_header": _xml_header(text, lang, cfg),
+                "text_name": _unwanted_prose(docs["path"], lang, cfg),
+            }
+        )
+    with lap(clock, "limits"):
+        columns = {name: _column(measures.get(name), docs.num_rows) for name in MEASURES}
+        return _verdicts(docs["row"], faults, lang, docs["size"], facts, columns, cfg)
 
 
 def _failed(docs: pa.Table, reason: str) -> pa.Table:
@@ -168,6 +110,12 @@ def _failed(docs: pa.Table, reason: str) -> pa.Table:
         **{name: pa.nulls(docs.num_rows, pa.float32()) for name in MEASURES},
     }
     return pa.table(columns, schema=VERDICT)
+
+
+def _column(values: np.ndarray | None, rows: int) -> pa.Array:
+    if values is None:
+        return pa.nulls(rows, pa.float32())
+    return pa.array(values.astype(np.float32), mask=np.isnan(values))
 
 
 def _verdicts(
@@ -186,12 +134,18 @@ def _verdicts(
     hits = facts.copy()
     limits = [cfg.limits_of(name) for name in languages.dictionary.to_pylist()]
     codes = _numpy(languages.indices)
+    compared = {**measures, "size": size}
+
+    def limit(field: str) -> np.ndarray:
+        return np.array([getattr(table, field) for table in limits], np.float32)[codes]
+
     for threshold in THRESHOLDS:
-        # NaN, for no limit or no measurement, is neither above nor below anything.
-        limit = np.array([getattr(limit, threshold.limit) for limit in limits], np.float32)[codes]
-        value = _numpy(measures[threshold.measure])
-        hit = value > limit if threshold.side == "max" else value < limit
-        hits |= np.where(hit, _BIT[threshold.rule], np.uint64(0))
+        if any(getattr(table, threshold.limit) is not None for table in limits):
+            hit = _beyond(threshold, _numpy(compared[threshold.measure]), limit(threshold.limit))
+            if threshold.draw:
+                share = limit(threshold.draw)
+                hit &= (share >= 1) | (_numpy(measures["draw"]) < share)
+            hits |= np.where(hit, _BIT[threshold.rule], np.uint64(0))
     # A document without text has measurements of nothing: only its fault counts.
     hits = np.where(hits & _BIT["error"], _BIT["error"], hits)
     reason = encode_codes(_lowest_bit(hits), list(RULES))
@@ -208,6 +162,11 @@ def _verdicts(
     return pa.table(columns, schema=VERDICT)
 
 
+def _beyond(threshold: Threshold, value: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """NaN, for no limit or no measurement, is neither above nor below anything."""
+    return value > limit if threshold.side == "max" else value < limit
+
+
 def _facts(rules: Mapping[str, np.ndarray | pa.ChunkedArray]) -> np.ndarray:
     """The bitmap of the rules that need the text."""
     hits = np.zeros(len(rules["error"]), np.uint64)
@@ -217,14 +176,15 @@ def _facts(rules: Mapping[str, np.ndarray | pa.ChunkedArray]) -> np.ndarray:
 
 
 def _generated(docs: pa.Table, cfg: RulesConfig) -> np.ndarray:
-    lines = head(docs["text"], lines=cfg.generated_lines, characters=cfg.generated_characters)
-    hit = np.zeros(docs.num_rows, bool)
-    if cfg.generated_phrases and cfg.generated_lines:
-        phrases = "|".join(re.escape(phrase) for phrase in cfg.generated_phrases)
-        hit |= _numpy(pc.match_substring_regex(lines, phrases, ignore_case=True))
-    if cfg.generated_paths:
-        hit |= _numpy(pc.match_substring_regex(docs["path"].fill_null(""), cfg.generated_paths))
-    return hit
+    return is_generated(
+        docs["text"],
+        docs["path"],
+        phrases=cfg.generated_phrases,
+        lines=cfg.generated_lines,
+        characters=cfg.generated_characters,
+        paths=cfg.generated_paths,
+        marks=cfg.generated_marks,
+    )
 
 
 def _xml_header(text: pa.ChunkedArray, lang: pa.ChunkedArray, cfg: RulesConfig) -> np.ndarray:
@@ -236,20 +196,6 @@ def _xml_header(text: pa.ChunkedArray, lang: pa.ChunkedArray, cfg: RulesConfig) 
 def _unwanted_prose(path: pa.ChunkedArray, lang: pa.ChunkedArray, cfg: RulesConfig) -> np.ndarray:
     wanted = pc.match_substring_regex(path.fill_null(""), cfg.text_names)
     return _numpy(pc.equal(lang, "Text")) & ~_numpy(wanted)
-
-
-def _visible(text: pa.ChunkedArray, lang: pa.ChunkedArray, cfg: RulesConfig) -> np.ndarray:
-    """Visible characters, float64; NaN where the language has no such limit and nothing was counted."""
-    names = pc.unique(lang).to_pylist()
-    limits = {name: cfg.limits_of(name) for name in names}
-    marked = [
-        n for n in names if limits[n].min_visible is not None or limits[n].min_visible_share is not None
-    ]
-    selected = _numpy(pc.is_in(lang, pa.array(marked, pa.string())))
-    visible = np.full(len(selected), np.nan)
-    if selected.any():
-        visible[selected] = visible_characters(text.filter(pa.array(selected)))
-    return visible
 
 
 def _lowest_bit(hits: np.ndarray) -> np.ndarray:

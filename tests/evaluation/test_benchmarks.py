@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.benchmarks import BENCHMARKS, Task, available, load, mbpp
+from evaluation.benchmarks import BENCHMARKS, GROUPS, Task, available, load, mbpp
 from evaluation.benchmarks.files import KnownFile, read
 from snowcoder.base import UserError
 
@@ -111,3 +111,40 @@ def test_mbpp_rows_become_prompts_with_one_assertion() -> None:
     assert task.canonical_solution == "def add(a, b):\n  return a + b"
     assert task.test == "assert add(1, 2) == 3 \nassert add(0, 0) == 0\nassert 1\n"
     assert task.text().prompt == "Add two."
+
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "benchmarks"
+
+
+@pytest.mark.skipif(
+    not DATA.exists(), reason="the benchmarks' files are not here; they are downloads of their owners"
+)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_known_file_is_the_published_one(name: str) -> None:
+    tasks = load(name, DATA)
+    assert len(tasks) == BENCHMARKS[name].tasks
+    assert len({task.task_id for task in tasks}) == len(tasks)
+    for task in tasks:
+        text = task.text()
+        assert text.benchmark == name
+        assert text.prompt.strip()
+        assert bool(text.solution.strip()) == (not name.startswith("multipl-e"))
+    languages = {task.language for task in tasks}
+    assert len(languages) == 1
+    assert (languages == {"Python"}) == (
+        not name.startswith("multipl-e") and (name[-6:] == "python" or "-x_" not in name)
+    )
+
+
+@pytest.mark.skipif(
+    not DATA.exists(), reason="the benchmarks' files are not here; they are downloads of their owners"
+)
+def test_a_group_is_its_parts_in_order() -> None:
+    for group, parts in GROUPS.items():
+        assert available(group, DATA)
+        assert load(group, DATA) == [task for part in parts for task in load(part, DATA)]
+    assert [len(load(group, DATA)) for group in GROUPS] == [500, 1110, 984]
+
+
+def test_a_group_lacks_what_a_part_lacks(cache: Path, tmp_path: Path) -> None:
+    assert not available("evoeval", tmp_path)

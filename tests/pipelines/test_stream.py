@@ -16,6 +16,7 @@ from pipelines.phases.general import general
 from pipelines.scoring import RandomAnnotator, Scoring, scores_of, tokens_of
 from pipelines.sequences.config import TokenizerConfig
 from pipelines.sequences.deal import Dealing
+from pipelines.stages.chain import StagesConfig
 from pipelines.stages.rules_config import RulesConfig
 from pipelines.stream import Plan, training_stream
 from snowcoder.funnel import check_accounting, funnel, total
@@ -82,7 +83,7 @@ def test_each_sequence_once_per_epoch(live):
 
 def test_accounting_and_duplicates(live):
     made, _, _ = live
-    Ledger(made.ledger_root).open(made.curation.stages())
+    Ledger(made.ledger_root).open(made.curation.chain())
     assert check_accounting(made.root) == []
     found = funnel(made.root)
     read_, kept = total(found.read).documents, total(found.kept).documents
@@ -96,26 +97,26 @@ def test_one_changed_rule_is_judged_again_and_equals_a_fresh_run(live, source, t
     made, _, _ = live
     rules = RulesConfig()
     stricter = rules.model_copy(update={"limits": rules.limits.model_copy(update={"max_line": 90})})
-    changed = replace(made, curation=replace(made.curation, rules=stricter))
+    changed = replace(made, curation=replace(made.curation, stages=StagesConfig(rules=stricter)))
     ledger = Ledger(made.ledger_root)
-    ledger.open(made.curation.stages())
-    lines = ledger.open(changed.curation.stages())
-    assert "rules: re-judge" in lines[0]
-    assert "max_line" in lines[0]
-    assert lines[2] == "claim: re-judge, the stage before it changed"
+    ledger.open(made.curation.chain())
+    lines = ledger.open(changed.curation.chain())
+    assert "rules: re-judge" in lines[1]
+    assert "max_line" in lines[1]
+    assert lines[-1] == "claim: re-judge, the stage before it changed"
     list(curate(changed))
     fresh = corpus(source, tmp_path, rules=stricter)
     list(curate(fresh))
-    for stage, again in zip(changed.curation.stages(), fresh.curation.stages(), strict=True):
+    for stage, again in zip(changed.curation.chain(), fresh.curation.chain(), strict=True):
         assert stage.key == again.key
         for shard in fresh.shards:
             ours = ledger.read(stage, shard.shard, None).replace_schema_metadata(None)
             theirs = Ledger(fresh.ledger_root).read(again, shard.shard, None).replace_schema_metadata(None)
             assert plain(ours) == plain(theirs)
     kept = total(funnel(made.root).kept).documents
-    ledger.open(made.curation.stages())
+    ledger.open(made.curation.chain())
     assert kept < total(funnel(made.root).kept).documents
-    assert ledger.open(made.curation.stages())[0].startswith("rules: replay")
+    assert ledger.open(made.curation.chain())[1].startswith("rules: replay")
 
 
 def test_claims_that_are_missing_in_the_middle_come_back_the_same(source, tmp_path, ray_session):

@@ -16,8 +16,8 @@ from pipelines.curation import Curation, judge
 from pipelines.dedup.config import DedupConfig
 from pipelines.manifest import build_manifest
 from pipelines.sources import SourceConfig
-from pipelines.stages.benchmark_index import BenchmarkIndex, DecontaminateConfig
-from pipelines.stages.rules_config import RulesConfig
+from pipelines.stages.benchmark_index import BenchmarkIndex
+from pipelines.stages.chain import StagesConfig
 from pipelines.stages.stored_index import store
 
 
@@ -103,15 +103,14 @@ def reasons(tmp_path):
         config = SourceConfig(**source)
         curation = Curation(
             source=config,
-            rules=RulesConfig(),
-            decontaminate=DecontaminateConfig(),
+            stages=StagesConfig(),
             dedup=DedupConfig(partitions=1, expected_documents=1000),
             benchmarks=store(BenchmarkIndex.build([]), tmp_path / "benchmarks"),
             ledger_root=str(tmp_path / "ledger"),
         )
         (shard,) = build_manifest(config, seed=0).shards
         judge(shard, curation)
-        return curation.ledger.read(curation.rules_stage, shard.shard)["reason"].to_pylist()
+        return curation.ledger.read(curation.stage("rules"), shard.shard)["reason"].to_pylist()
 
     return of
 

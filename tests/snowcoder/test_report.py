@@ -18,6 +18,7 @@ from tests.snowcoder.example_run import HOSTILE, write_example, write_verdicts
 SECTIONS = [
     "headline",
     "funnel",
+    "rules",
     "scores",
     "training",
     "throughput",
@@ -26,7 +27,7 @@ SECTIONS = [
     "evaluation",
     "configuration",
 ]
-VOID = {"meta", "br", "img", "link", "input", "hr"}
+VOID = {"meta", "br", "img", "link", "input", "hr", "wbr"}
 
 
 class Page(HTMLParser):
@@ -128,6 +129,38 @@ def test_funnel_figures_are_those_of_the_funnel(run: Path, page: Page) -> None:
         assert human_bytes(count.bytes) in shown
     for name in found.languages:
         assert (name or "unknown") in shown
+
+
+def test_rules_show_every_reason_of_a_run_without_bitmaps(run: Path, page: Page) -> None:
+    shown = page.text("rules")
+    for stage, reason, count in funnel(run).reasons():
+        if not reason.startswith("error:"):
+            assert f"{reason} {count.documents:,}" in shown, stage
+    seconds = funnel(run).seconds
+    assert (
+        f"{seconds['decontaminate']:.2f} s {100 * seconds['decontaminate'] / sum(seconds.values()):.1f} %"
+        in shown
+    )
+    assert "No two rules hit the same documents" in shown
+
+
+def test_evidence_of_an_older_or_damaged_file_of_samples_is_shown_as_it_is(tmp_path: Path) -> None:
+    write_verdicts(tmp_path, count=2, rows=20)
+    (tmp_path / "samples").mkdir()
+    old = {"reason": "old", "evidence": {"longest_line": 1841}, "text": "x = <1>"}
+    odd = {
+        "reason": ["odd"],
+        "excerpt": {"parts": [["a", True], "b", [1, False]], "line": 2},
+        "pair": {"rows": 3},
+    }
+    bad = {"reason": "bad", "evidence": "words", "pair": {"left": 1, "right": {}, "rows": [[1, "a"]]}}
+    lines = [json.dumps(record) for record in (old, odd, bad)]
+    (tmp_path / "samples/rejected.jsonl").write_text("\n".join(lines))
+    html = render_report(tmp_path)
+    shown = Page(html).text("rejected")
+    assert "longest_line1841 x = <1>" in shown
+    assert "<mark>a</mark>1" in html
+    assert "evidencewords" in shown
 
 
 def test_headline_says_who_wins_and_how_sure(page: Page) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,20 +21,35 @@ from tests.pipelines.dedup.corpora import config, plain_claim, shards, to_keys
 # Every way of linking, in one partition and in several.
 ways = st.sampled_from(
     [
-        {"link": link, "threshold": threshold, "partitions": partitions}
-        for link, threshold in (("direct", 0.0), ("direct", 0.4), ("chain", 0.0))
+        {**link, "prefer": prefer, "partitions": partitions}
+        for link in (
+            {"link": "direct"},
+            {"link": "direct", "similarity": 0.4, "verify": True},
+            {"link": "chain"},
+        )
+        for prefer in ((), ("path",))
         for partitions in (1, 4)
     ]
 )
 
 
+def keys_of(documents, cfg):
+    """Ranks only where the configuration prefers: else the order is that of the rows."""
+    rows, keys = to_keys(documents)
+    return rows, keys if cfg.prefer else replace(keys, rank=np.arange(len(keys), dtype=np.int32))
+
+
 def claim_all(corpus, cfg, index) -> list[pa.Table]:
-    return [claim_shard(shard, *to_keys(documents), index, cfg) for shard, documents in enumerate(corpus)]
+    return [
+        claim_shard(shard, *keys_of(documents, cfg), index, cfg) for shard, documents in enumerate(corpus)
+    ]
 
 
 def rows_of(table: pa.Table) -> list[tuple]:
     assert table.schema == CLAIM
-    return list(zip(*(table[name].to_pylist() for name in ("row", "reason", "dup_of")), strict=True))
+    return list(
+        zip(*(table[name].to_pylist() for name in ("row", "reason", "dup_of", "corpus")), strict=True)
+    )
 
 
 def equal(left: pa.Table, right: pa.Table) -> bool:
@@ -46,17 +63,17 @@ def equal(left: pa.Table, right: pa.Table) -> bool:
 def test_equals_the_plain_claim(corpus, way):
     cfg = config(**way)
     tables = claim_all(corpus, cfg, Index(LocalPartitions(cfg)))
-    assert [rows_of(table) for table in tables] == plain_claim(corpus, cfg.link, cfg.threshold)
+    assert [rows_of(table) for table in tables] == plain_claim(corpus, cfg)
 
 
 @settings(deadline=None, max_examples=60)
 @given(shards(), ways, st.data())
 def test_several_calls_per_shard_equal_one(corpus, way, data):
-    cfg = config(**way)
+    cfg = config(**{**way, "prefer": ()})
     index = Index(LocalPartitions(cfg))
-    for shard, want in enumerate(plain_claim(corpus, cfg.link, cfg.threshold)):
+    for shard, want in enumerate(plain_claim(corpus, cfg)):
         cut = data.draw(st.integers(0, len(want)))
-        rows, keys = to_keys(corpus[shard])
+        rows, keys = keys_of(corpus[shard], cfg)
         first, second = np.arange(cut), np.arange(cut, len(want))
         got = [
             rows_of(claim_shard(shard, rows[part], keys.select(part), index, cfg)) for part in (first, second)
@@ -89,9 +106,9 @@ def test_retry_after_a_crash_gives_the_same_table(corpus, way, data):
         crashing.survivors = data.draw(st.integers(0, cfg.partitions))
         if documents:
             with pytest.raises(InterruptedError):
-                claim_shard(shard, *to_keys(documents), index, cfg)
+                claim_shard(shard, *keys_of(documents, cfg), index, cfg)
         crashing.survivors = None
-        assert equal(claim_shard(shard, *to_keys(documents), index, cfg), want[shard])
+        assert equal(claim_shard(shard, *keys_of(documents, cfg), index, cfg), want[shard])
     assert index.checksums() == calm.checksums()
 
 
@@ -104,7 +121,7 @@ def test_a_late_retry_gives_the_same_table_and_changes_nothing(corpus, way, data
     want = claim_all(corpus, cfg, index)
     checksums = index.checksums()
     shard = data.draw(st.integers(0, len(corpus) - 1))
-    assert equal(claim_shard(shard, *to_keys(corpus[shard]), index, cfg), want[shard])
+    assert equal(claim_shard(shard, *keys_of(corpus[shard], cfg), index, cfg), want[shard])
     assert index.checksums() == checksums
 
 
@@ -121,7 +138,7 @@ def test_rebuilt_partitions_equal_the_lost_ones(corpus, way, rng, data):
         partitions.replace(number, cfg)
     claimed = []
     for shard, documents in enumerate(corpus):
-        rows, keys = to_keys(documents)
+        rows, keys = keys_of(documents, cfg)
         kept = np.flatnonzero(tables[shard]["dup_of"].to_numpy() < 0)
         if cfg.link == "direct":
             claimed.append((shard, rows[kept], keys.select(kept)))
@@ -139,11 +156,11 @@ def test_checksum_notices_a_changed_signature():
     rng = np.random.default_rng(0)
     own = np.arange(2)
     signatures = rng.integers(0, 256, (2, cfg.bins)).astype(np.uint8)
-    none, nobody = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    none, nobody = np.zeros((0, 2), np.uint64), np.zeros(0, np.int64)
     sums = set()
     for rows in (signatures, signatures[::-1], signatures ^ np.uint8(1)):
         index = Index(LocalPartitions(cfg))
-        index.insert(none, nobody, none, nobody, own, rows)
+        index.insert(none, nobody, none[:, 0], nobody, own, rows)
         sums.update(index.checksums())
     assert len(sums) == 3
 
@@ -170,14 +187,14 @@ def test_texts_get_the_reason_the_owner_and_the_evidence():
     table = claim_shard(3, np.arange(10, 18, dtype=np.int32), keys, Index(LocalPartitions(cfg)), cfg)
     first, second = ordinal(3, 10), ordinal(3, 11)
     assert rows_of(table) == [
-        (10, None, -1),
-        (11, None, -1),
-        (12, "near_duplicate", first),
-        (13, None, -1),
-        (14, "exact_duplicate", first),
-        (15, "exact_duplicate", second),
-        (16, None, -1),
-        (17, None, -1),
+        (10, None, -1, 0),
+        (11, None, -1, 0),
+        (12, "near_duplicate", first, 0),
+        (13, None, -1, 0),
+        (14, "exact_duplicate", first, 0),
+        (15, "exact_duplicate", second, 0),
+        (16, None, -1, 0),
+        (17, None, -1, 0),
     ]
     jaccard = table["jaccard"].to_numpy()
     assert 0.9 < jaccard[2] <= 1
@@ -186,7 +203,7 @@ def test_texts_get_the_reason_the_owner_and_the_evidence():
 
 
 def test_a_full_index_names_the_field_to_raise():
-    cfg = DedupConfig(expected_documents=50, partitions=1)
+    cfg = DedupConfig(expected_documents=50, partitions=1, grow=False)
     texts = pa.array([f"a{i} b{i} c{i} d{i} e{i} f{i}" for i in range(100)], pa.large_string())
     with pytest.raises(
         UserError, match=r"partition 0: .* sized for .*; raise dedup.expected_documents \(now 50\)"

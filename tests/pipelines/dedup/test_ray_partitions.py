@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.index_scale import SHARD, shard_keys
 from pipelines.dedup.claim import claim_shard, rebuild
 from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.index import Index, LocalPartitions, PartitionLost, RayPartitions, create_partitions
 from pipelines.dedup.keys import DocumentKeys, document_keys
+from pipelines.dedup.memory import check_memory, cluster_memory
+from pipelines.dedup.snapshot import load_index, save_index
 from snowcoder.base import UserError
 
 
@@ -76,8 +79,66 @@ def test_actors_equal_local_partitions_and_a_lost_one_is_rebuilt(ray_session):
     assert index.checksums() == local.checksums()
 
 
+def test_a_partition_killed_after_100_000_documents_comes_back_bit_for_bit(ray_session):
+    """The claim goes on as if nothing had happened; the lost part is filled from the kept documents alone."""
+    ray = ray_session
+    cfg = DedupConfig(partitions=3, expected_documents=60_000)
+    rows = np.arange(SHARD, dtype=np.int32)
+    quiet, partitions = Index(LocalPartitions(cfg)), create_partitions(cfg, "test-large")
+    index = Index(partitions)
+    before = 100_000 // SHARD + 1
+    kept = {}
+    for shard in range(before):
+        table = claim_shard(shard, rows, shard_keys(shard, cfg), index, cfg)
+        assert table.drop(["jaccard"]).equals(
+            claim_shard(shard, rows, shard_keys(shard, cfg), quiet, cfg).drop(["jaccard"])
+        )
+        kept[shard] = table["reason"].is_null().to_numpy()
+    checksums = index.checksums()
+    assert checksums == quiet.checksums()
+
+    ray.kill(ray.get_actor("test-large-2"))
+    wait_until_dead(partitions, 2)
+    with pytest.raises(PartitionLost) as lost:
+        claim_shard(before, rows, shard_keys(before, cfg), index, cfg)
+    number = lost.value.number
+    partitions.replace(number, cfg)
+    rehashed = ((shard, rows[which], shard_keys(shard, cfg).select(which)) for shard, which in kept.items())
+    rebuild(index, rehashed, cfg, only=[number])
+    assert index.checksums() == checksums
+    for shard in (before, before + 1):
+        table, want = (claim_shard(shard, rows, shard_keys(shard, cfg), one, cfg) for one in (index, quiet))
+        assert table.drop(["jaccard"]).equals(want.drop(["jaccard"]))
+    assert index.checksums() == quiet.checksums()
+
+
+def test_a_stored_index_in_actors_answers_as_in_one_process(ray_session, tmp_path):
+    cfg = DedupConfig(partitions=2, expected_documents=1000)
+    shards = random_shards(cfg)
+    first = Index(LocalPartitions(cfg))
+    claim_shard(*shards[0], first, cfg)
+    save_index(first, tmp_path / "index", cfg)
+    stored = load_index(tmp_path / "index", cfg, name_prefix="test-stored")
+    assert stored.checksums() == first.checksums()
+    tables = []
+    for below in (stored, first):
+        index = Index(LocalPartitions(cfg), [below])
+        tables.append(pa.concat_tables(claim_shard(n, *rest, index, cfg) for n, *rest in shards))
+    assert tables[0].drop(["jaccard"]).equals(tables[1].drop(["jaccard"]))
+    assert set(tables[0]["corpus"].to_pylist()) == {0, 1}
+
+
+def test_the_memory_check_before_the_start_sees_this_cluster(ray_session):
+    small = DedupConfig(expected_documents=1000)
+    check_memory(small, cluster_memory())
+    with pytest.raises(UserError, match="do not fit"):
+        check_memory(
+            small.model_copy(update={"expected_documents": 10**12, "partitions": 4096}), cluster_memory()
+        )
+
+
 def test_a_full_actor_raises_the_users_error_in_one_line(ray_session):
-    cfg = DedupConfig(partitions=1, expected_documents=10)
+    cfg = DedupConfig(partitions=1, expected_documents=10, grow=False)
     partitions = create_partitions(cfg, "test-full")
     shard = random_shards(cfg)[0]
     with pytest.raises(UserError, match=r"raise dedup\.expected_documents") as full:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -33,3 +34,9 @@ def test_visible(html: str, visible: str) -> None:
 def test_rows_stay_in_place() -> None:
     text = pa.chunked_array([["<b>ab</b>", None], ["<i>", "abc"]], pa.large_string())
     assert visible_characters(text[1:]).tolist() == [0, 0, 3]
+
+
+def test_rows_that_nobody_wants_count_nothing() -> None:
+    array = pa.array(["<p>a</p>", "bc", None, "d"], pa.large_string())
+    chunks, wanted = pa.chunked_array([array[:1], array[1:]]), np.array([True, False, True, True])
+    assert visible_characters(chunks, wanted).tolist() == [1, 0, 0, 1]

@@ -1,0 +1,241 @@
+"""Which near duplicates are found and removed, against every exact Jaccard similarity, on real packages.
+
+    python benchmarks/near_duplicates_quality.py CORPUS [--peers-python PATH] [--documents N] [--quick] [--check]
+
+CORPUS: a folder made by `benchmarks/corpus.py` (default: the small one in the cache). From it comes a sample of whole
+packages that are there in several versions, and of other files; every pair of it is compared exactly. `PATH`: an
+interpreter with `text-dedup` and `datatrove`, which then run at their defaults on the same texts.
+
+A removal is right if a kept document is at least as similar as the threshold. What should still have gone: documents
+that keep-first with exact similarities would remove from the kept ones. Precision, recall and F1 follow, and depend
+neither on which of the copies is kept nor on how clusters are formed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.dedup.claim import claim_shard
+from pipelines.dedup.config import DedupConfig
+from pipelines.dedup.exact import ShingleSets, shingle_sets, similar_pairs
+from pipelines.dedup.index import Index, LocalPartitions
+from pipelines.dedup.keys import document_keys
+from pipelines.kernels.minhash import estimate_jaccard
+
+LEAST = 0.3  # similarity from which pairs are looked at
+RECALL_FLOOR = 0.95  # of pairs of Jaccard similarity 0.85 and above
+OURS = {
+    "default: 16 x 8 of 128": DedupConfig(),
+    "similarity 0.7: 14 x 9 of 128": DedupConfig(similarity=0.7),
+    "similarity 0.7, bins 256: 25 x 10": DedupConfig(similarity=0.7, bins=256),
+    "  and verify": DedupConfig(similarity=0.7, bins=256, verify=True),
+    "16 x 8, verify at 0.7": DedupConfig(similarity=0.7, bands=16, rows=8, verify=True),
+    "similarity 0.85: 8 x 16 of 128": DedupConfig(similarity=0.85),
+    "16 x 8, verify at 0.85": DedupConfig(similarity=0.85, bands=16, rows=8, verify=True),
+    "16 x 8, link: chain": DedupConfig(link="chain"),
+}
+# F1 by that of a peer. The default's curve and datatrove's differ by two bands: equal but for the luck of the hashes.
+FLOORS = {"default: 16 x 8 of 128": 0.99, "16 x 8, verify at 0.7": 1.0}
+
+
+class Pairs(NamedTuple):
+    left: np.ndarray  # int64[k] < right
+    right: np.ndarray
+    jaccard: np.ndarray  # float64[k]
+
+
+def sample(corpus: Path, documents: int) -> list[str]:
+    """Texts, in a seeded order: three quarters from packages in several versions, whole packages at a time.
+
+    Without those that have no shingle: text-dedup drops them, the others keep them, and there is no similarity.
+    """
+    table = pq.read_table(corpus, columns=["package", "version", "path", "content"])
+    places, versions = defaultdict(list), defaultdict(set)
+    for place, (package, version) in enumerate(
+        zip(table["package"].to_pylist(), table["version"].to_pylist(), strict=True)
+    ):
+        places[package].append(place)
+        versions[package].add(version)
+    rng = random.Random(0)
+    several = sorted(package for package in places if len(versions[package]) > 1)
+    rng.shuffle(several)
+    chosen: list[int] = []
+    for package in several:
+        if len(chosen) + len(places[package]) <= documents * 3 // 4:
+            chosen += places[package]
+    rest = sorted(place for package in places if len(versions[package]) == 1 for place in places[package])
+    chosen += rng.sample(rest, min(len(rest), documents - len(chosen)))
+    rng.shuffle(chosen)
+    text = table["content"].take(pa.array(chosen))
+    return text.filter(pa.array(~document_keys(text, DedupConfig()).short)).to_pylist()
+
+
+def removal_scores(kept: np.ndarray, pairs: Pairs, threshold: float) -> tuple[float, float, float]:
+    """(precision, recall, F1) of removing all but `kept` bool[n]."""
+    near = pairs.jaccard >= threshold
+    left, right = pairs.left[near], pairs.right[near]
+    explained = np.zeros(len(kept), np.bool_)
+    explained[left[~kept[left] & kept[right]]] = True
+    explained[right[~kept[right] & kept[left]]] = True
+    both = kept[left] & kept[right]
+    gone = np.zeros(len(kept), np.bool_)
+    for i, j in zip(left[both].tolist(), right[both].tolist(), strict=True):  # ascending in i: keep-first
+        gone[j] |= not gone[i]
+    right_removals, residual = int(explained.sum()), int(gone.sum())
+    precision = right_removals / max(1, int((~kept).sum()))
+    recall = right_removals / max(1, right_removals + residual)
+    return precision, recall, 2 * precision * recall / max(1e-9, precision + recall)
+
+
+def word_sets(texts: list[str]) -> ShingleSets:
+    """The sets that text-dedup compares: 5-grams of the lower-case text split at every `\\W`."""
+    split = re.compile(r"\W")
+    sets = []
+    for text in texts:
+        words = split.split(text.lower())
+        sets.append(
+            np.unique(np.array([hash(tuple(words[i : i + 5])) for i in range(len(words) - 4)], np.int64))
+        )
+    sizes = np.cumsum([0, *(len(one) for one in sets)])
+    return ShingleSets(sizes, np.concatenate(sets).view(np.uint64))
+
+
+def print_curve(texts: list[str], exact: Pairs, cfg: DedupConfig) -> float:
+    """Pairs found by banding per interval of similarity, beside the curve; returns recall from 0.85 on."""
+    keys = document_keys(pa.array(texts, pa.large_string()), cfg)
+    found = (keys.bands[exact.left] == keys.bands[exact.right]).any(axis=1)
+    error = estimate_jaccard(keys.signature[exact.left], keys.signature[exact.right]) - exact.jaccard
+    print(
+        f"estimate  RMSE {np.sqrt((error**2).mean()):.4f}, bias {error.mean():+.4f} on {len(error):,} pairs"
+    )
+    edges = [0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0001]
+    groups = _groups(exact, len(texts))
+    for low, high in pairwise(edges):
+        inside = (exact.jaccard >= low) & (exact.jaccard < high)
+        curve = cfg.probability(exact.jaccard[inside])
+        # Pairs between the same two groups of versions are found or missed together, so the groups are what counts.
+        residual = np.bincount(groups[inside], found[inside] - curve)
+        spread = max(np.sqrt((residual**2).sum()), np.sqrt((curve * (1 - curve)).sum())) / max(
+            1, inside.sum()
+        )
+        print(
+            f"curve     J {low:.2f} to {min(high, 1):.2f}: found {found[inside].mean():.3f} of {inside.sum():6,} in "
+            f"{len(np.unique(groups[inside])):5,} groups; theory {curve.mean():.3f} ± {2 * spread:.3f}"
+        )
+    return float(found[exact.jaccard >= 0.85].mean())
+
+
+def _groups(exact: Pairs, documents: int) -> np.ndarray:
+    """int64[k]: equal for pairs whose sides are, each, connected by similarities of 0.7 and above."""
+    root = np.arange(documents)
+    near = exact.jaccard >= 0.7
+    for i, j in zip(exact.left[near].tolist(), exact.right[near].tolist(), strict=True):
+        while root[i] != i:
+            i = root[i]
+        while root[j] != j:
+            j = root[j]
+        root[max(i, j)] = min(i, j)
+    while (root[root] != root).any():
+        root = root[root]
+    sides = np.sort([root[exact.left], root[exact.right]], axis=0)
+    return np.unique(sides[0] * documents + sides[1], return_inverse=True)[1]
+
+
+def ours(texts: list[str], cfg: DedupConfig) -> np.ndarray:
+    keys = document_keys(pa.array(texts, pa.large_string()), cfg)
+    index = Index(LocalPartitions(cfg.model_copy(update={"partitions": 1, "expected_documents": len(texts)})))
+    table = claim_shard(0, np.arange(len(texts), dtype=np.int32), keys, index, cfg)
+    return table["reason"].is_null().to_numpy()
+
+
+def peer(name: str, python: str, texts: list[str]) -> tuple[np.ndarray, float] | None:
+    """(kept bool[n], seconds) of a peer in its own environment; None, and why, when it does not run."""
+    with tempfile.TemporaryDirectory() as folder:
+        documents = Path(folder) / "in" / "documents.jsonl"
+        documents.parent.mkdir()
+        lines = (json.dumps({"id": f"d{i}", "text": text}) for i, text in enumerate(texts))
+        documents.write_text("\n".join(lines) + "\n")
+        script = Path(__file__).with_name("near_duplicate_peers.py")
+        run = subprocess.run(
+            [python, str(script), name, str(documents), folder],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HF_DATASETS_OFFLINE": "1", "PYTHONPATH": ""},
+        )
+    if run.returncode:
+        print(
+            f"{name} left out: {run.stderr.strip().splitlines()[-1] if run.stderr.strip() else run.returncode}"
+        )
+        return None
+    seconds, *ids = run.stdout[run.stdout.index("seconds ") :].splitlines()
+    kept = np.zeros(len(texts), np.bool_)
+    kept[[int(i) for i in ids]] = True
+    return kept, float(seconds.split()[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", nargs="?", type=Path, default=Path.home() / ".cache/snowcoder/corpus-small")
+    parser.add_argument("--peers-python", help="an interpreter that has text-dedup and datatrove")
+    parser.add_argument("--documents", type=int, default=8000)
+    parser.add_argument("--quick", action="store_true", help="1,000 documents")
+    parser.add_argument("--check", action="store_true", help="exit with 1 below a floor")
+    options = parser.parse_args()
+    if not options.corpus.exists():
+        print(f"{options.corpus}: no corpus; make one with benchmarks/corpus.py")
+        return int(options.check)
+    texts = sample(options.corpus, 1000 if options.quick else options.documents)
+    column = pa.array(texts, pa.large_string())
+    print(f"sample    {len(texts):,} documents, {sum(map(len, texts)) / 1e6:.1f} M characters")
+    begin = time.perf_counter()
+    exact = Pairs(*similar_pairs(shingle_sets(column, DedupConfig()), LEAST))
+    seconds = time.perf_counter() - begin
+    print(f"oracle    {len(exact.left):,} pairs of Jaccard similarity {LEAST} and above, {seconds:.0f} s")
+    truths = {"our shingles": exact, "text-dedup's": Pairs(*similar_pairs(word_sets(texts), LEAST))}
+
+    recall = print_curve(texts, exact, DedupConfig())
+    print(f"ratio recall-from-0.85 oracle {recall:.3f} floor {RECALL_FLOOR}")
+    below = recall < RECALL_FLOOR
+    kept = {name: ours(texts, cfg) for name, cfg in OURS.items()}
+    for name in ("text-dedup", "datatrove") if options.peers_python else ():
+        found = peer(name, options.peers_python, texts)
+        if found:
+            kept[name] = found[0]
+            print(f"peer      {name}: {found[1]:.0f} s")
+    for truth, pairs in truths.items():
+        for threshold in (0.7, 0.85):
+            scores = {name: removal_scores(one, pairs, threshold) for name, one in kept.items()}
+            for name, (precision, recall, f1) in scores.items():
+                print(
+                    f"removal   {truth}, from {threshold}: precision {precision:.3f} recall {recall:.3f} F1 {f1:.3f} "
+                    f"removed {int((~kept[name]).sum()):5,}  {name}"
+                )
+            mine = scores["default: 16 x 8 of 128"][2]
+            for name in set(scores) - set(OURS):
+                print(
+                    f"ratio f1-{threshold}-by-{truth.replace(' ', '-')} {name} {mine / scores[name][2]:.3f} floor 1"
+                )
+                below |= mine < scores[name][2]
+    return int(options.check and bool(below))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
