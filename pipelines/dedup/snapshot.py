@@ -7,11 +7,12 @@ written last: a folder without it holds nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines.dedup.config import DedupConfig
-from pipelines.dedup.index import Index, LocalPartitions, RayPartitions
+from pipelines.dedup.index import Index, LocalPartitions, PartitionLost, Partitions, RayPartitions
 from pipelines.dedup.keys import KEYS_VERSION
 from pipelines.schema import stable_hash
 from snowcoder.base import UserError
@@ -68,22 +69,39 @@ def load_index(folder: str | Path, cfg: DedupConfig, *, name_prefix: str | None 
             f"{folder}: a chain against other corpora has roots outside it; build it with link: direct"
         )
     theirs_cfg = DedupConfig(**header["config"])
-    partitions = (
-        LocalPartitions(theirs_cfg)
-        if name_prefix is None
-        else RayPartitions(name_prefix, theirs_cfg.partitions)
-    )
-    if isinstance(partitions, RayPartitions):
-        for number in range(len(partitions)):
-            partitions.replace(number, theirs_cfg)
+    theirs_partitions: Partitions
     try:
-        found = partitions.call("load", dict.fromkeys(range(len(partitions)), (str(folder),)))
+        if name_prefix is None:
+            theirs_partitions = LocalPartitions(theirs_cfg)
+        else:
+            theirs_partitions = StoredPartitions(name_prefix, theirs_cfg, str(folder))
+        found = theirs_partitions.call("load", dict.fromkeys(range(len(theirs_partitions)), (str(folder),)))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: stored index cannot be read ({error}); build it again") from error
     damaged = [number for number, checksum in found.items() if checksum != header["checksums"][number]]
     if damaged:
         raise UserError(f"{folder}: partition {damaged[0]} of the stored index is damaged; build it again")
-    return Index(partitions, number=header["corpus"])
+    return Index(theirs_partitions, number=header["corpus"])
+
+
+class StoredPartitions(RayPartitions):
+    """Actors that have their contents from files, and get them again when one is lost."""
+
+    def __init__(self, name_prefix: str, cfg: DedupConfig, folder: str) -> None:
+        super().__init__(name_prefix, cfg.partitions)
+        self._prefix, self._cfg, self._folder = name_prefix, cfg, folder
+
+    def __reduce__(self) -> tuple:
+        return StoredPartitions, (self._prefix, self._cfg, self._folder)
+
+    def call(self, method: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
+        for _ in range(len(self)):
+            try:
+                return super().call(method, arguments)
+            except PartitionLost as lost:
+                self.replace(lost.number, self._cfg)
+                super().call("load", {lost.number: (self._folder,)})
+        return super().call(method, arguments)
 
 
 def _key_fields(cfg: DedupConfig) -> dict[str, Any]:

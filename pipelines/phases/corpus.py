@@ -134,6 +134,7 @@ def check_position(plan: Plan, global_batch: int, position: int, phase_dir: Path
         found = seek(plan.order, window, position, global_batch, lambda number: recorded(number, "sequences"))
     except ValueError as error:
         raise UserError(
-            f"{phase_dir}: position {position} cannot be found: {error}; restore the ledger or start a new run directory"
+            f"{phase_dir}: position {position} cannot be found: {error}; "
+            "restore the ledger or start a new run directory"
         ) from error
     check_history(phase_dir, plan.order, found, lambda number: recorded(number, "content"), accept)

@@ -62,7 +62,7 @@ def repository_name(name: str) -> str:
 def read(shard: Shard, cfg: SourceConfig) -> Iterator[pa.Table]:
     files = [stored_file(shard.uri, name) for name in json.loads(shard.part)]
     check_unchanged(shard, cfg, [file.state for file in files])
-    documents = Documents()
+    documents = Documents(cfg.notebooks)
     for file in files:
         archive = _archive(file, cfg)
         reader = zip_archive if _is_zip(file.name) else tar_archive

@@ -89,7 +89,7 @@ def _check_columns(uri: str, cfg: SourceConfig) -> None:
 def read(shard: Shard, cfg: SourceConfig) -> Iterator[pa.Table]:
     file = stored_file(*shard.uri.rsplit("/", 1))
     check_unchanged(shard, cfg, file.state)
-    documents = Documents()
+    documents = Documents(cfg.notebooks)
     limit = cfg.max_document_bytes * LINE_FACTOR
     with damage(shard.uri):
         try:

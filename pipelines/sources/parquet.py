@@ -109,13 +109,13 @@ def _tables(batch: pa.RecordBatch, first_row: int, cfg: SourceConfig) -> Iterato
     for start, stop, _ in runs(size.to_numpy().tolist(), TABLE_BYTES):
         part = slice(start, stop)
         columns = {field: batch.column(name)[part] for field, name in cfg.columns.items() if field != "text"}
-        yield _documents(binary[part], size[part], columns, first_row + start, cfg.max_document_bytes)
+        yield _documents(binary[part], size[part], columns, first_row + start, cfg)
 
 
 def _documents(
-    binary: pa.Array, size: pa.Array, columns: dict[str, pa.Array], first_row: int, limit: int
+    binary: pa.Array, size: pa.Array, columns: dict[str, pa.Array], first_row: int, cfg: SourceConfig
 ) -> pa.Table:
-    too_large = pc.greater(size, limit)
+    too_large = pc.greater(size, cfg.max_document_bytes)
     faults = pc.if_else(
         too_large, "too_large", pc.if_else(pc.is_null(binary), "no_text", pa.scalar(None, pa.string()))
     )
@@ -127,7 +127,7 @@ def _documents(
         for name in ("repo", "path", "license")
     }
     fields["lang"] = _languages(columns, kept)
-    return document_table(first_row, fields | {"size": size}, kept, faults.to_pylist())
+    return document_table(first_row, fields | {"size": size}, kept, faults.to_pylist(), cfg.notebooks)
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -106,7 +106,7 @@ def read(
     found = {key: find(key) for key in dict.fromkeys(key for key, _, _ in part)}
     states = {key: listing_state(repository) for key, repository in found.items()}
     check_unchanged(shard, cfg, [states[key] for key, _, _ in part])
-    documents = Documents()
+    documents = Documents(cfg.notebooks)
     for key, start, stop in part:
         repository = found[key]
         files = repository.files[start:stop]

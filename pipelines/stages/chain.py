@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipelines.ledger import Stage
 from pipelines.schema import stable_hash
+from pipelines.stages import syntax
 from pipelines.stages.decontaminate import DECONTAMINATE_VERSION, DecontaminateConfig, judge_contamination
 from pipelines.stages.language import LANGUAGE_VERSION, LanguageConfig, amend_language, judge_language
 from pipelines.stages.licence import LICENCE_VERSION, LicenceConfig, amend_licence, judge_licence
@@ -85,7 +86,9 @@ def text_stages(cfg: StagesConfig, benchmarks: StoredIndex) -> list[TextStage]:
         judge = partial(_licence, cfg=cfg.licence)
         chain.add("licence", LICENCE_VERSION, cfg.licence, judge, amend=amend, more=lists)
     if cfg.syntax:
-        chain.add("syntax", SYNTAX_VERSION, cfg.syntax, partial(_syntax, cfg=cfg.syntax))
+        again = partial(syntax.rejudge, cfg=cfg.syntax)
+        judge, facts = partial(_syntax, cfg=cfg.syntax), cfg.syntax.text_key
+        chain.add("syntax", SYNTAX_VERSION, cfg.syntax, judge, facts=facts, rejudge=again)
     judge = partial(_decontaminate, cfg=cfg.decontaminate, benchmarks=benchmarks)
     texts = benchmarks.fingerprint
     chain.add("decontaminate", DECONTAMINATE_VERSION, cfg.decontaminate, judge, more=texts)

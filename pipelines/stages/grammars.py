@@ -1,8 +1,7 @@
 """The tree-sitter grammars that the syntax stage parses with: which wheel brings which language.
 
 Each grammar is a wheel of its own with the compiled parser inside, so nothing is fetched at run time, and one can be
-pinned without the others. (`tree-sitter-language-pack` brings all in one, but since 1.0 downloads them when they are
-asked for.)
+pinned without the others.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class LanguageConfig(Config):
     """Code bytes weighed at the start of a document; comments in front of it do not count."""
     min_confidence: float = Field(default=0.4, ge=0, le=1)
     """Cheap evidence decides alone where there is no name; below this the model is asked."""
-    contradiction: float = Field(default=0.6, ge=0, le=1)
+    contradiction: float = Field(default=0.7, ge=0, le=1)
     """Cheap evidence against the name from which on the model is asked."""
     override_confidence: float = Field(default=0.95, ge=0, le=1)
     """The model's, or without it the cheap evidence's, from which on content wins over the name."""
@@ -80,10 +80,12 @@ def amend_language(docs: pa.Table, verdicts: pa.Table) -> pa.Table:
     return docs.set_column(at, docs.schema.field(at), verdicts["lang"].cast(pa.string()))
 
 
-def told_by_content(text: pa.ChunkedArray, head_bytes: int = LanguageConfig().head_bytes) -> list[str]:
-    """What the cheap evidence alone says of each document, "" where it says nothing."""
-    content = _weigh(text, head_bytes)
-    return [content.lang(row) for row in range(len(text))]
+def told_by_content(text: pa.ChunkedArray, cfg: LanguageConfig) -> list[str]:
+    """What the cheap evidence alone says of each document, "" where it is not sure enough to decide."""
+    content = _weigh(text, cfg.head_bytes)
+    return [
+        content.lang(row) if sure >= cfg.min_confidence else "" for row, sure in enumerate(content.confidence)
+    ]
 
 
 class _Families(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ FILES = {
     "mail.py": MIT + BODY.replace("rectangle", "square") + 'AUTHOR = "Jane Roe <jane.roe@corporation.net>"\n',
     "gpl.py": "# SPDX-License-Identifier: GPL-3.0-only\n" + BODY.replace("area", "surface"),
     "long.py": BODY.replace("area", "volume") + "NAMES = [" + "alpha, " * 60 + "]\n",
-    "wrong.js": "import sys\n" + BODY.replace("area", "extent") + BODY.replace("area", "reach"),
+    "wrong.js": Path(textwrap.__file__).read_text(),  # Python under another name
     "broken.py": "def f(:\n  ((((\n" * 30,
 }
 

@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources import SourceConfig, notebooks
-from pipelines.sources.notebooks import BadNotebook, as_scripts, to_script
+from pipelines.sources.notebooks import NOTEBOOK, BadNotebook, as_scripts, to_script
 from pipelines.sources.text import Documents, document_table
 
 
 def notebook(*cells: tuple[str, Any], language: str | None = "python", **fields: Any) -> bytes:
     metadata = {"kernelspec": {"language": language}} if language else {}
     made = [{"cell_type": kind, "source": source, "metadata": {"tags": ["a"]}} for kind, source in cells]
-    return json.dumps({"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5, **fields}).encode()
+    return json.dumps(
+        {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5, **fields}
+    ).encode()
 
 
 def test_cells_become_a_script_and_nothing_else_does() -> None:
@@ -30,7 +32,11 @@ def test_cells_become_a_script_and_nothing_else_does() -> None:
         "metadata": {"collapsed": True},
         "attachments": {"a.png": {"image/png": "aGVsbG8="}},
     }
-    cells = [{"cell_type": "markdown", "source": "# Title\ntext"}, code, {"cell_type": "raw", "source": "raw"}]
+    cells = [
+        {"cell_type": "markdown", "source": "# Title\ntext"},
+        code,
+        {"cell_type": "raw", "source": "raw"},
+    ]
     script = to_script(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}).encode())
     assert script.decode() == (
         "# %% [markdown]\n# # Title\n# text\n\n# %%\n# %time\nx = 1\n# !ls\n\n# %% [raw]\n# raw\n"
@@ -95,7 +101,8 @@ def test_there_are_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _LINE = st.one_of(
-    st.text(max_size=12), st.sampled_from(["%%bash", "%matplotlib inline", "!ls", "# %%", "# + x", "?", "'''", "\\", "x = 1"])
+    st.text(max_size=12),
+    st.sampled_from(["%%bash", "%matplotlib inline", "!ls", "# %%", "# + x", "?", "'''", "\\", "x = 1"]),
 )
 _CELL = st.tuples(st.sampled_from(["code", "markdown", "raw"]), st.lists(_LINE, max_size=4).map("\n".join))
 
@@ -116,27 +123,44 @@ def test_any_cells_make_the_same_script_twice(cells: list[tuple[str, str]], lang
 @given(
     st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=4)),
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["cells", "cell_type", "source", "metadata", "kernelspec", "language", "worksheets", "level", "input"]
-            ),
-            inner | st.sampled_from(["code", "heading"]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "cells",
+                        "cell_type",
+                        "source",
+                        "metadata",
+                        "kernelspec",
+                        "language",
+                        "worksheets",
+                        "level",
+                        "input",
+                    ]
+                ),
+                inner | st.sampled_from(["code", "heading"]),
+            )
         ),
     )
 )
 def test_any_json_is_a_script_or_a_bad_notebook(stored: Any) -> None:
-    try:
-        to_script(json.dumps(stored).encode()).decode()
-    except BadNotebook as bad:
-        assert bad.fault == "bad_notebook"
+    faults: list[str | None] = [None]
+    scripts = as_scripts([NOTEBOOK], pa.array([json.dumps(stored).encode()], pa.large_binary()), faults)
+    assert faults == ([None] if scripts.null_count == 0 else ["bad_notebook"])
 
 
 def test_only_notebooks_are_turned_and_only_bad_ones_have_a_fault() -> None:
     good = notebook(("code", "x = 1"))
     lang = ["Jupyter Notebook", "JSON", "Jupyter Notebook", "Jupyter Notebook", "Jupyter Notebook"]
     stored = [good, good, b"{", None, b"\xff"]
-    columns = {"repo": [""] * 5, "path": [""] * 5, "lang": lang, "license": [""] * 5, "size": [len(b or b"") for b in stored]}
+    columns = {
+        "repo": [""] * 5,
+        "path": [""] * 5,
+        "lang": lang,
+        "license": [""] * 5,
+        "size": [len(b or b"") for b in stored],
+    }
     for languages in (lang, pa.array(lang)):
         faults: list[str | None] = [None, None, None, "too_large", None]
         table = document_table(0, {**columns, "lang": languages}, pa.array(stored, pa.large_binary()), faults)

@@ -15,7 +15,7 @@ from tests.pipelines.stages.documents import documents
 
 PYTHON = "import os\n\n\ndef f(self, x=None):\n    if x is None:\n        return os.getcwd()\n    return x\n"
 GO = 'package main\n\nimport "fmt"\n\nfunc main() {\n\tx := 1\n\tfmt.Println(x)\n}\n'
-RUST = "use std::fmt;\n\npub fn f(x: &str) -> u32 {\n    let mut n = 0;\n    println!(\"{}\", x);\n    n\n}\n"
+RUST = 'use std::fmt;\n\npub fn f(x: &str) -> u32 {\n    let mut n = 0;\n    println!("{}", x);\n    n\n}\n'
 PROSE = "It was a bright cold day in April, and the clocks were striking thirteen. " * 5
 
 
@@ -34,7 +34,7 @@ def judge(texts, lang="", path="file", **fields) -> list[dict]:
         ("<?php\n\nnamespace A;\n\nclass B\n{\n    public function c() { return $this->d; }\n}\n", "PHP"),
         ("#include <stdio.h>\n\nint main(void)\n{\n    printf(\"x\");\n    return 0;\n}\n", "C"),
         ("#include <vector>\nnamespace a {\ntemplate <typename T> class B { std::vector<T> x; };\n}\n", "C++"),
-        ("CREATE TABLE a (\n  id INTEGER PRIMARY KEY,\n  b VARCHAR(10) NOT NULL\n);\nINSERT INTO a VALUES (1);\n", "SQL"),
+        ("CREATE TABLE a (\n  id INTEGER PRIMARY KEY,\n  b VARCHAR(10)\n);\nINSERT INTO a VALUES (1);\n", "SQL"),
         ("import java.util.List;\n\npublic class A {\n    private final int b;\n}\n", "Java"),
         ("using System;\n\nnamespace A\n{\n    public class B { public string C { get; set; } }\n}\n", "C#"),
         ("const a = require('b');\n\nmodule.exports = function (c) {\n  return c === undefined;\n};\n", "JavaScript"),
@@ -122,7 +122,10 @@ def test_a_disagreement_can_be_rejected() -> None:
 def test_a_fault_is_not_decided_here() -> None:
     docs = documents([None, "x"], lang=["Python", None], path="", fault=["too_large", None])
     verdicts = judge_language(docs, LanguageConfig()).to_pylist()
-    assert [(v["reason"], v["lang"], v["by"]) for v in verdicts] == [(None, "Python", "name"), (None, "", "model")]
+    assert [(v["reason"], v["lang"], v["by"]) for v in verdicts] == [
+        (None, "Python", "name"),
+        (None, "", "model"),
+    ]
 
 
 def test_amending_sets_the_language_and_nothing_else() -> None:
@@ -183,7 +186,9 @@ def library() -> list[tuple[str, str]]:
             if file.suffix in TRUTH and 300 < file.stat().st_size < 200_000:
                 files.setdefault(file.suffix, []).append(file)
     picked = [
-        (file, suffix) for suffix in sorted(files) for file in chosen.sample(sorted(files[suffix]), min(60, len(files[suffix])))
+        (file, suffix)
+        for suffix in sorted(files)
+        for file in chosen.sample(sorted(files[suffix]), min(60, len(files[suffix])))
     ]
     chosen.shuffle(picked)
     texts = ((file.read_bytes().decode("utf-8", "replace"), suffix) for file, suffix in picked)
@@ -205,7 +210,7 @@ TRUTH = {
     ".proto": {"Protocol Buffer"},
     ".sh": {"Shell"},
 }
-FLOORS = {".py": 0.95, ".pyx": 0.9, ".h": 0.9, ".cpp": 0.9, ".c": 0.85, ".cmake": 0.9, ".js": 0.8}
+FLOORS = {".py": 0.95, ".h": 0.95, ".c": 0.9, ".json": 0.95}  # of those with 40 files and more
 
 
 def test_languages_of_packages_with_their_names_hidden(library: list[tuple[str, str]]) -> None:
@@ -215,6 +220,6 @@ def test_languages_of_packages_with_their_names_hidden(library: list[tuple[str, 
     for lang, (_, suffix) in zip(told, library, strict=True):
         right[suffix] += lang in TRUTH[suffix]
     recall = {suffix: right[suffix] / found[suffix] for suffix in found}
-    print(found, recall, [(x,y) for x,(_,y) in zip(told,library) if x not in TRUTH[y]], [t[:600] for x,(t,y) in zip(told,library) if y=='.py' and x!='Python'][:4])
-    assert {suffix: recall[suffix] for suffix, floor in FLOORS.items() if suffix in recall and recall[suffix] < floor} == {}
-    assert found[".py"] == found[".h"] == 60
+    assert {suffix: recall[suffix] for suffix, floor in FLOORS.items() if recall[suffix] < floor} == {}
+    right_of_told = sum(right.values()) / sum(lang != "" for lang in told)
+    assert right_of_told > 0.95
