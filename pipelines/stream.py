@@ -231,7 +231,7 @@ class _Claim:
                     raise
                 log.warning("%s; building it again from %d shards", lost, shard.shard)
                 index.partitions.replace(lost.number, self.curation.dedup)
-                before = _rehash_all(list(self.shards[: shard.shard]), self.curation)
+                before = rehash_all(list(self.shards[: shard.shard]), self.curation)
                 rebuild(index, before, self.curation.dedup, only={lost.number})
         return None
 
@@ -247,14 +247,14 @@ class _Claim:
                 for number, folder in enumerate(dedup.against)
             ]
             self.index = Index(partitions, below)
-        rebuild(self.index, _rehash_all(list(self.shards[self.upto : shard.shard]), self.curation), dedup)
+        rebuild(self.index, rehash_all(list(self.shards[self.upto : shard.shard]), self.curation), dedup)
         self.upto = (
             shard.shard + 1
         )  # its own keys enter with its claim; a retry enters them again, to no effect
         return self.index
 
 
-def _rehash_all(shards: list[Shard], curation: Curation) -> Iterator[tuple[int, np.ndarray, DocumentKeys]]:
+def rehash_all(shards: list[Shard], curation: Curation) -> Iterator[tuple[int, np.ndarray, DocumentKeys]]:
     """Keys of kept documents of many shards, in order, computed by tasks with a bounded number under way."""
     import ray
 

@@ -81,6 +81,20 @@ def curate(
     print_funnel(current.root)
 
 
+@cli.command(
+    "store-index",
+    epilog="Example:  snowcoder store-index --config conf/demo.yaml --out runs/mine --to index/",
+)
+def store_index(
+    config: ConfigFile,
+    to: Annotated[Path, typer.Option(help="Absent or empty folder for the index.")],
+    out: Out = Path("runs/run"),
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Write a curated run's near-duplicate index; other runs name it in curation.dedup.against."""
+    _run(config, out, set_).store_index(to)
+
+
 @annotator.command(
     "train", epilog="Example:  snowcoder annotator train --config conf/demo.yaml --out runs/mine"
 )

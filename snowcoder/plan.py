@@ -185,13 +185,13 @@ def activation_bytes_per_gpu(given: PlanInput) -> float:
 def dedup_bytes(given: PlanInput) -> dict[str, float]:
     """The duplicate index over kept documents, at its last rehash: a quarter more than the tables at rest.
 
-    Slots are 16 bytes: one a band, one for the exact key, one for the place of the signature.
+    A slot is 16 bytes a band, 24 for the exact key of 128 bits, 16 for the place of the signature.
     """
     kept = given.raw_bytes / given.mean_document_bytes * given.kept_fraction
-    slot = 16 / given.dedup_load * 1.25
+    spare = 1.25 / given.dedup_load
     return {
-        "band tables": kept * given.dedup_bands * slot,
-        "exact keys": kept * 2 * slot,
+        "band tables": kept * given.dedup_bands * 16 * spare,
+        "exact keys": kept * (24 + 16) * spare,
         "signatures": kept * given.dedup_bins,
     }
 

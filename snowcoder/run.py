@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.benchmarks import BenchmarkText, available, load
 from pipelines.annotator.selection import Selection
-from pipelines.curation import Curation
+from pipelines.curation import Curation, is_claimed
 from pipelines.dedup.memory import check_memory, cluster_memory
 from pipelines.ledger import Ledger
 from pipelines.manifest import Manifest, build_manifest
@@ -30,7 +30,7 @@ from pipelines.sequences.deal import Dealing
 from pipelines.sequences.tokenizer import load_tokenizer
 from pipelines.stages.benchmark_index import BenchmarkIndex
 from pipelines.stages.stored_index import StoredIndex, build_stored
-from pipelines.stream import Plan, Resources, in_order, training_stream
+from pipelines.stream import Plan, Resources, in_order, rehash_all, training_stream
 from snowcoder.base import UserError
 from snowcoder.config import RunConfig, save_config
 from snowcoder.files import write_atomically
@@ -136,6 +136,29 @@ class Run:
         logging.disable(logging.WARNING)
         warnings.filterwarnings("ignore", message=".*exclude_resources.*")  # Ray Train's own use of Ray Data
         ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def store_index(self, folder: Path) -> None:
+        """Write the near-duplicate index of all judged shards, to deduplicate other corpora against (`dedup.against`).
+
+        Built again from the ledger and the source. UserError when a shard is not judged or the folder is not empty.
+        """
+        from pipelines.dedup.claim import rebuild
+        from pipelines.dedup.index import Index, LocalPartitions
+        from pipelines.dedup.snapshot import load_index, save_index
+
+        curation, shards = self.corpus.curation, self.corpus.shards
+        missing = [shard.shard for shard in shards if not is_claimed(shard, curation)]
+        if missing:
+            raise UserError(
+                f"{self.root}: {len(missing)} shards are not judged yet; run `snowcoder curate` with it first"
+            )
+        self.start_ray()
+        below = [load_index(folder, curation.dedup) for folder in curation.dedup.against]
+        index = Index(LocalPartitions(curation.dedup), below)
+        hashed = track(rehash_all(list(shards), curation), len(shards), "shards hashed")
+        rebuild(index, hashed, curation.dedup)
+        save_index(index, folder, curation.dedup, run=self.config.name, shards=len(shards))
+        say(f"index: {sum(part['documents'] for part in index.stats()):,} documents in {folder}")
 
     # -- curation -----------------------------------------------------------------------------------------------
 

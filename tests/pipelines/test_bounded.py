@@ -48,9 +48,9 @@ def test_a_task_opens_only_its_own_shards_verdicts(tmp_path, ray_session, monkey
     opened: list[str] = []
     real = Ledger._open
 
-    def recorded(self, stage, shard):
-        opened.append(f"{stage.name} {shard}")
-        return real(self, stage, shard)
+    def recorded(self, folder, shard):
+        opened.append(f"{folder} {shard}")
+        return real(self, folder, shard)
 
     monkeypatch.setattr(Ledger, "_open", recorded)
     judge(made.shards[3], made.curation)

@@ -48,3 +48,11 @@ def test_verdicts_funnel_kept_documents_and_inspection(tmp_path):
     shown = snowcoder("inspect", run, "--reason", "exact_duplicate", "--limit", "1")
     assert "duplicate_of" in shown
     assert "error:invalid_utf8" in snowcoder("inspect", run)
+
+    # Another corpus, deduplicated against what this run kept: of the same files none is new.
+    snowcoder("store-index", "--config", recipe, "--out", run, "--to", tmp_path / "index")
+    against = f"curation.dedup.against=[{tmp_path / 'index'}]"
+    second = tmp_path / "second"
+    snowcoder("curate", "--config", recipe, "--out", second, "--set", against)
+    assert total(funnel(second).kept).documents == 0
+    assert total(funnel(second).read).documents == files
