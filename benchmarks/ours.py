@@ -179,7 +179,7 @@ def _curate(config: RunConfig, corpus: str) -> int:
     from pipelines.sources.config import SourceConfig
     from snowcoder.run import Run
 
-    source = SourceConfig(kind="parquet", paths=(corpus,), columns=COLUMNS, shard_bytes=24 << 20)
+    source = SourceConfig(kind="parquet", paths=(corpus,), columns=COLUMNS)
     work = tempfile.mkdtemp(prefix="curate-")
     try:
         run = Run(config.model_copy(update={"source": source}), work)

@@ -104,10 +104,13 @@ class _Pass:
             verdicts = verdicts.append_column("size", documents["size"])  # for those who count bytes
         self.tables.append(verdicts)
         self.bytes += pc.sum(documents["size"]).as_py() or 0
-        passed = pc.is_null(verdicts["reason"])
-        documents = documents.filter(passed)
+        if (
+            verdicts["reason"].null_count < verdicts.num_rows
+        ):  # else all passed: text is not copied for nothing
+            passed = pc.is_null(verdicts["reason"])
+            documents, verdicts = documents.filter(passed), verdicts.filter(passed)
         if self.stage.amend is not None and documents.num_rows:
-            documents = self.stage.amend(documents, verdicts.filter(passed))
+            documents = self.stage.amend(documents, verdicts)
         self.seconds += time.process_time() - start
         return documents
 
