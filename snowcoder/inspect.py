@@ -41,6 +41,8 @@ def print_rules(run_dir: Path, language: str | None = None) -> None:
     """
     found = rule_costs(run_dir, language)
     console = Console()
+    if not console.is_terminal:  # a pipe or a job's log: names of rules stay whole
+        console = Console(width=120)
     if language is not None and language not in found.languages:
         known = ", ".join(name or '""' for name, _ in found.languages.most_common(_LISTED))
         raise UserError(f"--language {language}: no document of it was read; there are {known or 'none yet'}")
