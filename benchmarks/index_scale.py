@@ -2,9 +2,9 @@
 
     python benchmarks/index_scale.py [--documents N] [--svg FILE] [--quick]
 
-Documents are random keys, made shard by shard and never stored: 40 in 100 are originals, the others have one band of
-an original before them, or all its keys. So which are kept is known, and every shard is checked. One process, two
-partitions, sized for the originals.
+Documents are random keys, made shard by shard and never stored: 40 in 100 are originals, the others have one band and
+the signature of an original before them, or all its keys. So which are kept is known, and every shard is checked. One
+process, two partitions, sized for the originals.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Point(NamedTuple):
 
 def shard_keys(shard: int, cfg: DedupConfig) -> DocumentKeys:
     """Keys of a shard whose first ORIGINALS documents are kept and no other."""
-    exact, bands = _originals(shard, cfg)
+    exact, bands, signature = _originals(shard, cfg)
     rng = np.random.default_rng([shard, 1])
     copies = SHARD - ORIGINALS
-    of_exact, of_bands = _originals(int(rng.integers(0, shard + 1)), cfg)
+    of_exact, of_bands, of_signature = _originals(int(rng.integers(0, shard + 1)), cfg)
     which = rng.integers(0, ORIGINALS, copies)
     copied = rng.integers(0, 2**64, (copies, cfg.bands), dtype=np.uint64)
     near = rng.random(copies) < 0.5
@@ -54,18 +54,19 @@ def shard_keys(shard: int, cfg: DedupConfig) -> DocumentKeys:
     return DocumentKeys(
         exact=np.concatenate([exact, np.where(near[:, None], own, of_exact[which])])[:, None],
         bands=np.concatenate([bands, copied]),
-        signature=rng.integers(0, 2**64, (SHARD, cfg.bins // 8), dtype=np.uint64).view(np.uint8),
+        signature=np.concatenate([signature, of_signature[which]]),
         short=np.zeros(SHARD, np.bool_),
         unit=every,
         rank=every,
     )
 
 
-def _originals(shard: int, cfg: DedupConfig) -> tuple[np.ndarray, np.ndarray]:
+def _originals(shard: int, cfg: DedupConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([shard, 0])
     return (
         rng.integers(0, 2**64, (ORIGINALS, 2), dtype=np.uint64),
         rng.integers(0, 2**64, (ORIGINALS, cfg.bands), dtype=np.uint64),
+        rng.integers(0, 2**64, (ORIGINALS, cfg.bins // 8), dtype=np.uint64).view(np.uint8),
     )
 
 

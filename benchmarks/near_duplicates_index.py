@@ -29,18 +29,20 @@ SHARD = 8192  # documents
 
 
 def random_keys(shard: int, cfg: DedupConfig) -> DocumentKeys:
-    """Keys of a shard; a third share one band with a document of an earlier shard, which is made again for it."""
-    own = _bands(shard, cfg)
+    """Keys of a shard; a third have one band and the signature of a document of an earlier shard."""
+    own, signature = _bands(shard, cfg), _signatures(shard, cfg)
     rng = np.random.default_rng([shard, 1])
     if shard:
-        earlier = _bands(int(rng.integers(0, shard)), cfg)
+        other = int(rng.integers(0, shard))
         copies = np.flatnonzero(rng.random(SHARD) < 1 / 3)
-        own[copies, 3] = earlier[rng.integers(0, SHARD, len(copies)), 3]
+        originals = rng.integers(0, SHARD, len(copies))
+        own[copies, 3] = _bands(other, cfg)[originals, 3]
+        signature[copies] = _signatures(other, cfg)[originals]
     every = np.arange(SHARD, dtype=np.int32)
     return DocumentKeys(
         exact=rng.integers(0, 2**64, (SHARD, 1, 2), dtype=np.uint64),
         bands=own,
-        signature=rng.integers(0, 2**64, (SHARD, cfg.bins // 8), dtype=np.uint64).view(np.uint8),
+        signature=signature,
         short=np.zeros(SHARD, np.bool_),
         unit=every,
         rank=every,
@@ -49,6 +51,12 @@ def random_keys(shard: int, cfg: DedupConfig) -> DocumentKeys:
 
 def _bands(shard: int, cfg: DedupConfig) -> np.ndarray:
     return np.random.default_rng([shard, 0]).integers(0, 2**64, (SHARD, cfg.bands), dtype=np.uint64)
+
+
+def _signatures(shard: int, cfg: DedupConfig) -> np.ndarray:
+    """uint8[SHARD, bins]"""
+    rng = np.random.default_rng([shard, 2])
+    return rng.integers(0, 2**64, (SHARD, cfg.bins // 8), dtype=np.uint64).view(np.uint8)
 
 
 def claims(index: Index, cfg: DedupConfig, shards: int, clock: Any) -> tuple[float, int]:

@@ -25,6 +25,7 @@ from pipelines.dedup.snapshot import index_fingerprint
 from pipelines.ledger import Ledger, Stage
 from pipelines.schema import DOCUMENT, Shard
 from pipelines.sources import SourceConfig, read_shard
+from pipelines.sources.repository_facts import RepositoryFacts
 from pipelines.stages.chain import StagesConfig, text_stages
 from pipelines.stages.stored_index import StoredIndex
 from pipelines.stages.text_stage import Clock, TextStage
@@ -39,6 +40,7 @@ class Curation:
     dedup: DedupConfig
     benchmarks: StoredIndex
     ledger_root: str
+    facts: RepositoryFacts | None = None  # for `dedup.prefer`
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -53,6 +55,8 @@ class Curation:
         config = self.dedup.verdict_fields()
         if self.dedup.against:
             config["against"] = [index_fingerprint(folder) for folder in self.dedup.against]
+        if self.facts and set(self.dedup.prefer) & set(self.facts.names):
+            config["facts"] = self.facts.fingerprint
         return Stage("claim", KEYS_VERSION, config, self.text_stages[-1].stage)
 
     def chain(self) -> list[Stage]:
@@ -76,7 +80,7 @@ def judge(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys] |
     for documents in _read(shard, curation):
         for each in passes:
             documents = each(documents)
-        keys.add(documents)
+        keys.add(_with_facts(documents, curation))
     for each in passes:
         each.commit()
     return keys.finish()
@@ -196,5 +200,15 @@ def rehash(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys]:
     keys = ShardKeys(curation.dedup)
     owning = claimed_rows(shard, curation) if curation.dedup.link == "chain" else kept_rows(shard, curation)
     for documents in _documents_at(shard, owning, curation):
-        keys.add(documents)
+        keys.add(_with_facts(documents, curation))
     return keys.finish()
+
+
+def _with_facts(documents: pa.Table, curation: Curation) -> pa.Table:
+    """The documents with what is known of their repositories, as `dedup.prefer` asks for it."""
+    if curation.facts is None:
+        return documents
+    facts = curation.facts.of(documents["repo"])
+    for name in set(curation.dedup.prefer) & set(facts.column_names):
+        documents = documents.append_column(name, facts[name])
+    return documents

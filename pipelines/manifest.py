@@ -7,6 +7,7 @@ depends on the seed and on each shard's place, so adding a file to the source do
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -94,8 +95,13 @@ def _count(shards: list[Shard]) -> dict[str, int]:
     }
 
 
-def build_manifest(cfg: SourceConfig, seed: int) -> Manifest:
-    """List a source and put its shards in order. Raises UserError when it is missing, damaged or empty."""
+def build_manifest(
+    cfg: SourceConfig, seed: int, order: Callable[[list[Shard]], list[Shard]] | None = None
+) -> Manifest:
+    """List a source and put its shards in seeded order, and then in that of `order`.
+
+    Raises UserError when the source is missing, damaged or empty.
+    """
     listed = LISTERS[cfg.kind](cfg, seed)
     if not listed:
         where = ", ".join(cfg.paths) or "the installed distributions"
@@ -105,4 +111,5 @@ def build_manifest(cfg: SourceConfig, seed: int) -> Manifest:
     if len(listed) >> (63 - SHARD_BITS):
         raise UserError(f"source {cfg.kind}: {len(listed)} shards are too many; raise source.shard_bytes")
     ordered = seeded_order(listed, seed, place_name)
+    ordered = order(ordered) if order else ordered
     return Manifest([replace(shard, shard=place) for place, shard in enumerate(ordered)], seed)

@@ -114,9 +114,9 @@ def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
         pieces[-1] = end
         joined.append(np.concatenate(pieces))
     rows, text_tokens, boundaries = pack(joined, packing.sequences.seq_len, pad=tokenizer.end)
-    content = mmh3.hash128(np.concatenate(ids).tobytes() if ids else b"", signed=False)
+    content = _content(ids)
     recorded = packing.recorded(shard)
-    if recorded is not None and recorded["content"] != f"{content:032x}":
+    if recorded is not None and recorded["content"] != content:
         raise UserError(
             f"{shard.uri}: shard {shard.shard} gives other tokens than it did before; "
             "restore the source and the ledger, or start a new run directory"
@@ -130,6 +130,14 @@ def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
             sequences=len(rows),
             tokens=int(text_tokens.sum()),
             documents=len(ids),
-            content=f"{content:032x}",
+            content=content,
         )
     return to_table(rows, text_tokens, boundaries, epoch=epoch, shard=shard.shard)
+
+
+def _content(ids: list[np.ndarray]) -> str:
+    """128-bit MurmurHash3 of all documents' tokens end to end, in row order: the same in every epoch."""
+    hasher = mmh3.mmh3_x64_128()
+    for part in ids:
+        hasher.update(part.data)
+    return f"{hasher.uintdigest():032x}"

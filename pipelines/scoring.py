@@ -1,13 +1,15 @@
 """Scoring a shard's kept documents, and teeing those above their language's threshold (paper 2.3).
 
-Scores are facts: committed before anything downstream sees them, replayed ever after. Thresholds are free: another
-budget re-selects without the annotator.
+Scores are facts: committed before anything downstream sees them, replayed ever after. The unit of a commit is a shard:
+what was killed in one scores that shard again and no other. Each annotator's scores are a stage of their own
+(`score:NAME`), so several live side by side and none voids another's. Cuts are free: another budget re-selects without
+the annotator.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,21 +20,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.annotator.config import AnnotatorConfig
+from pipelines.annotator.cuts import Cuts
 from pipelines.annotator.score import scorer_fingerprint
 from pipelines.curation import Curation, kept_documents
 from pipelines.kernels.murmur import exact_keys, fmix64_array
 from pipelines.ledger import Ledger, Stage
-from pipelines.schema import Shard, stable_hash
+from pipelines.schema import Shard, ordinal, stable_hash
 from snowcoder.files import write_atomically
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 SELECT_VERSION = 1
 
 
 class Scorer(Protocol):
-    """Gives each text a score in [0, 1]."""
+    """Gives each text a score in [0, 1]; `lang` is the text's language."""
 
-    def score(self, text: pa.ChunkedArray) -> np.ndarray: ...
+    def score(self, text: pa.ChunkedArray, lang: pa.ChunkedArray | None = None) -> np.ndarray: ...
 
 
 class Annotator(Protocol):
@@ -87,7 +90,7 @@ class _Uniform:
     def __init__(self, seed: int):
         self.seed = seed
 
-    def score(self, text: pa.ChunkedArray) -> np.ndarray:
+    def score(self, text: pa.ChunkedArray, lang: pa.ChunkedArray | None = None) -> np.ndarray:
         keys = exact_keys(text)[:, 0] ^ np.uint64(int(stable_hash(self.seed)[:16], 16))
         return (fmix64_array(keys) / 2.0**64).astype(np.float32)
 
@@ -97,14 +100,15 @@ class Scoring:
     """Score every kept document; with `thresholds`, also tee the selected ones.
 
     Args:
-        thresholds: lowest score kept, per language; a language without one gives nothing.
+        thresholds: the selection's cuts, or plainly the lowest score kept per language; a language without gives
+            nothing.
         tee_root: where selected documents are written, one Parquet file a shard.
     """
 
     curation: Curation
     annotator: Annotator
     phase: str
-    thresholds: dict[str, float] | None = None
+    thresholds: Mapping[str, float] | None = None
     tee_root: str = ""
 
     @cached_property
@@ -119,8 +123,11 @@ class Scoring:
 
     @cached_property
     def select_stage(self) -> Stage:
-        config = {"thresholds": dict(sorted((self.thresholds or {}).items()))}
-        return Stage(f"select:{self.phase}", SELECT_VERSION, config, self.stage)
+        return Stage(f"select:{self.phase}", SELECT_VERSION, self._cuts.identity, self.stage)
+
+    @cached_property
+    def _cuts(self) -> Cuts:
+        return self.thresholds if isinstance(self.thresholds, Cuts) else Cuts(self.thresholds or {})
 
     def tee_path(self, shard: Shard) -> Path:
         return Path(self.tee_root) / self.select_stage.folder / f"{shard.shard:08d}.parquet"
@@ -141,11 +148,12 @@ class Scoring:
 
     def _score(self, shard: Shard, tables: list[pa.Table], scorer: Scorer) -> pa.Table:
         start = time.perf_counter()
-        values = [scorer.score(table["text"]) for table in tables]
+        values = [scorer.score(table["text"], table["lang"]) for table in tables]
         scores = pa.table(
             {
                 "row": pa.chunked_array([c for t in tables for c in t["row"].chunks], pa.int32()),
                 "lang": pa.chunked_array([c for t in tables for c in t["lang"].chunks], pa.string()),
+                "repo": pa.chunked_array([c for t in tables for c in t["repo"].chunks], pa.string()),
                 "size": pa.chunked_array([c for t in tables for c in t["size"].chunks], pa.int64()),
                 "score": pa.array(np.concatenate(values) if values else [], pa.float32()),
             }
@@ -155,13 +163,17 @@ class Scoring:
         return scores
 
     def _tee(self, shard: Shard, tables: list[pa.Table], scores: pa.Table) -> None:
-        thresholds = self.thresholds or {}
-        least = np.array([thresholds.get(lang, np.inf) for lang in scores["lang"].to_pylist()])
-        values = np.asarray(scores["score"])
-        documents = pa.concat_tables(tables) if tables else None
-        chosen = pa.array(values >= least)
-        if documents is None:
+        if not tables:
             return
+        documents = pa.concat_tables(tables)
+        chosen = pa.array(
+            self._cuts.select(
+                scores["lang"],
+                scores["score"].to_numpy(),
+                np.asarray(ordinal(shard.shard, scores["row"].to_numpy().astype(np.int64))),
+                scores["repo"],
+            )
+        )
         selected = documents.select(["row", "repo", "path", "lang", "text"]).append_column(
             "score", scores["score"]
         )
@@ -207,3 +219,19 @@ def tokens_of(scores: pa.Table, bytes_per_token: dict[str, float]) -> np.ndarray
     mean = bytes_per_token[""]
     ratios = np.array([bytes_per_token.get(lang, mean) for lang in scores["lang"].to_pylist()], np.float64)
     return np.maximum(1, np.asarray(scores["size"], np.float64) / ratios).astype(np.int64)
+
+
+def scored_documents(
+    scoring: Scoring, shards: tuple[Shard, ...], bytes_per_token: dict[str, float]
+) -> Iterator[pa.Table]:
+    """The same as tables of `pipelines.annotator.exact.SCORED`, for selection."""
+    for shard in shards:
+        table = scoring.ledger.read(scoring.stage, shard.shard, shard.prefix)
+        if table is not None:
+            place = ordinal(shard.shard, table["row"].to_numpy().astype(np.int64))
+            tokens = tokens_of(table, bytes_per_token)
+            yield (
+                table.select(["lang", "repo", "score"])
+                .append_column("ordinal", pa.array(place))
+                .append_column("tokens", pa.array(tokens))
+            )

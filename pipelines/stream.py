@@ -10,10 +10,13 @@ Text is opened inside a task and ends there; between the operators go keys, mark
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +32,7 @@ from pipelines.packing import Packing, pack_shard
 from pipelines.schema import Shard, sequence_schema
 from pipelines.sequences.deal import Dealer, Dealing
 from pipelines.sequences.order import Order, Seek, seek
+from snowcoder.files import write_atomically
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     from pipelines.scoring import Scoring
 
 MiB = 1 << 20
+TAIL = (
+    "tail.json"  # beside a phase's sequence counts: what is at the end of its order and fills no global batch
+)
 _LOST_PARTITIONS = 3  # index partitions that one shard's claim may lose and build again
 
 log = logging.getLogger(__name__)
@@ -105,7 +112,7 @@ def training_stream(plan: Plan, dealing: Dealing, position: int, stop: int) -> D
     )
     dataset = dataset.map_batches(
         _Deal,
-        fn_constructor_args=(dealing, found, stop),
+        fn_constructor_args=(dealing, found, stop, packing.ledger.root / packing.stage.folder / TAIL),
         batch_size=None,
         batch_format="pyarrow",
         compute=_alone(),
@@ -196,10 +203,10 @@ class _Judge:
     def __call__(self, batch: pa.Table) -> pa.Table:
         found = [judge(shard, self.curation) for shard in _shards(batch)]
         cells = [
-            None if one is None else _ipc(one[1].to_table().append_column("row", pa.array(one[0])))
+            _cell(None if one is None else one[1].to_table().append_column("row", pa.array(one[0])))
             for one in found
         ]
-        return batch.append_column("keys", pa.array(cells, pa.large_binary()))
+        return batch.append_column("keys", pa.chunked_array(cells, pa.large_binary()))
 
 
 class _Claim:
@@ -293,19 +300,26 @@ class _Pack:
         self.packing = packing
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        # A task has one CPU; with a thread for each of the node's, tasks side by side would fight over them.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         epochs = batch["epoch"].to_pylist()
         cells = [
-            _ipc(pack_shard(shard, epoch, self.packing))
+            _cell(pack_shard(shard, epoch, self.packing))
             for epoch, shard in zip(epochs, _shards(batch), strict=True)
         ]
-        return batch.select(["entry"]).append_column("rows", pa.array(cells, pa.large_binary()))
+        return batch.select(["entry"]).append_column("rows", pa.chunked_array(cells, pa.large_binary()))
 
 
-def _ipc(table: pa.Table) -> bytes:
+def _cell(table: pa.Table | None) -> pa.Array:
+    """A table as a large_binary array of length one (Arrow IPC), null for None; its bytes are written once."""
+    if table is None:
+        return pa.nulls(1, pa.large_binary())
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    data = sink.getvalue()
+    offsets = pa.py_buffer(np.array([0, data.size], np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])
 
 
 def _from_ipc(cell: pa.Scalar) -> pa.Table:
@@ -316,14 +330,17 @@ def _from_ipc(cell: pa.Scalar) -> pa.Table:
 class _Deal:
     """Alone and in order: interleaves the entries and gives out dealt groups of rows."""
 
-    def __init__(self, dealing: Dealing, found: Seek, stop: int):
-        self.dealer = Dealer(dealing, found, stop)
+    def __init__(self, dealing: Dealing, found: Seek, stop: int, tail: Path):
+        self.dealer, self.tail = Dealer(dealing, found, stop), tail
         self.empty = sequence_schema(dealing.seq_len).empty_table()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         groups = [self.empty]
         for entry, cell in zip(batch["entry"].to_pylist(), batch["rows"], strict=True):
             groups += self.dealer.push(entry, _from_ipc(cell))
+        if left := self.dealer.tail():
+            record = {"global_batch": self.dealer.dealing.global_batch, "sequences": left}
+            write_atomically(self.tail, json.dumps(record).encode())
         return pa.concat_tables(groups)
 
 

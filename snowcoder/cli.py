@@ -95,20 +95,47 @@ def store_index(
     _run(config, out, set_).store_index(to)
 
 
-@annotator.command(
-    "train", epilog="Example:  snowcoder annotator train --config conf/demo.yaml --out runs/mine"
-)
-def annotator_train(config: ConfigFile, out: Out = Path("runs/run"), set_: Set = []) -> None:  # noqa: B006
-    """Train the annotator's head on good code against random kept documents; prints the held-out ROC-AUC."""
-    _run(config, out, set_).train_annotator()
+AnnotatorRecipe = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe", help="Partial recipe over --config's annotator; conf/annotators/ has the paper's."
+    ),
+]
 
 
-@annotator.command(
-    "score", epilog="Example:  snowcoder annotator score --config conf/demo.yaml --out runs/mine"
-)
-def annotator_score(config: ConfigFile, out: Out = Path("runs/run"), set_: Set = []) -> None:  # noqa: B006
+@annotator.command("train", epilog="Example:  snowcoder annotator train --recipe conf/annotators/hqins.yaml")
+def annotator_train(
+    recipe: AnnotatorRecipe = None,
+    config: ConfigFile = DEMO,
+    out: Out = Path("runs/demo"),
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Train an annotator into OUT/annotators/NAME; prints how well it tells unseen code apart."""
+    _annotation(config, out, set_, recipe).train()
+
+
+@annotator.command("score", epilog="Example:  snowcoder annotator score --recipe conf/annotators/hqins.yaml")
+def annotator_score(
+    recipe: AnnotatorRecipe = None,
+    config: ConfigFile = DEMO,
+    out: Out = Path("runs/demo"),
+    set_: Set = [],  # noqa: B006
+) -> None:
     """Score the kept documents and set each language's threshold for the token budget of phase 2."""
-    _run(config, out, set_).score()
+    _annotation(config, out, set_, recipe).score()
+
+
+@annotator.command("compare", epilog="Example:  snowcoder annotator compare --out runs/demo")
+def annotator_compare(
+    out: Out = Path("runs/demo"),
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """All trained annotators of a run: what each was trained on, how it fares, and who wins where."""
+    from snowcoder.annotator_page import write_annotator_page
+    from snowcoder.annotator_table import print_comparison
+
+    print_comparison(_existing(out), json_)
+    typer.echo(f"page: {write_annotator_page(out)}", err=True)
 
 
 @cli.command(epilog="Example:  snowcoder evaluate --config conf/demo.yaml --model runs/demo/model/enhanced")
@@ -193,6 +220,13 @@ def _run(config: Path, out: Path, overrides: list[str], accept_new_data: bool = 
     from snowcoder.run import Run
 
     return Run(load_config(config, overrides), out, accept_new_data)
+
+
+def _annotation(config: Path, out: Path, overrides: list[str], recipe: Path | None):
+    from snowcoder.annotation import Annotation
+    from snowcoder.config import load_config
+
+    return Annotation(_run(config, out, overrides), load_config(config, overrides, recipe).annotator)
 
 
 def _existing(run_dir: Path) -> Path:

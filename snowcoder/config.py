@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from evaluation.config import EvaluationConfig
-from pipelines.annotator.config import AnnotatorConfig
+from pipelines.annotator.config import AnnotatorConfig, SelectionConfig
 from pipelines.dedup.config import DedupConfig
 from pipelines.sequences.config import SequencesConfig, TokenizerConfig
 from pipelines.sources.config import SourceConfig
@@ -58,6 +58,8 @@ class ContinuedConfig(Config):
     """Passes over the selected documents (paper Table 6: 4 x 12.5B)."""
     calibration_shards: int | None = Field(None, ge=1)
     """Shards scored to set the thresholds, taken from the front of the seeded order; None: all."""
+    selection: SelectionConfig = SelectionConfig()
+    """Mix and quotas of the selection; its token budget is tokens / repeats."""
     control: bool = True
     """Also continue on random documents for the same number of tokens, to compare with."""
     schedule: ScheduleConfig = ScheduleConfig(
@@ -70,8 +72,8 @@ class EnhancedConfig(Config):
 
     tokens: int = Field(5_000_000_000, gt=0)
     """Token horizon (paper: 5B from about 2B unique)."""
-    epochs: int = Field(3, ge=1)
-    """Most passes over the generated files (paper: about 2.5)."""
+    epochs: int | None = Field(None, ge=1)
+    """Most passes over the generated files; None: as many as `tokens` take (paper: about 2.5)."""
     seeds: int = Field(2_000_000, ge=1)
     """Seed documents, the highest scores of phase 2's selection (the paper gives no number)."""
     python_share: float = Field(0.5, ge=0, le=1)
@@ -153,13 +155,19 @@ class RunConfig(Config):
         return self
 
 
-def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
+def load_config(
+    path: str | Path, overrides: list[str] | tuple[str, ...] = (), over: Path | None = None
+) -> RunConfig:
     """Read a recipe and those under it (`base`), and apply `key.path=value` overrides (values are YAML).
+
+    `over`: a partial recipe, e.g. of conf/annotators, whose settings come over those of `path`.
 
     Raises UserError naming the file, the field and what is wrong with it; an unknown key is wrong.
     """
     path = Path(path)
     raw = _with_base(path, ())
+    if over is not None:
+        raw, path = merged(raw, _with_base(over, ())), over
     for override in overrides:
         _apply(raw, override)
     try:

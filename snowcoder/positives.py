@@ -1,21 +1,17 @@
-"""What the annotator learns from: positives by the recipe, negatives from the front of the kept corpus."""
+"""Where the annotator's data sets lie, and what of them is good code."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from pipelines.annotator.config import AnnotatorConfig
-from pipelines.annotator.positives import load_positives
-from pipelines.curation import kept_documents
-from pipelines.phases.corpus import Corpus
-from pipelines.stages.benchmark_index import BenchmarkIndex
+from pipelines.annotator.positives import Contaminated, PositivesReport, Scored, load_positives
 from snowcoder.progress import say
 
-POOL = 8  # kept documents held per negative that is wanted, so that the sample is one of many repositories
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "positives"
 
 
 def cache_dir() -> Path:
@@ -23,38 +19,37 @@ def cache_dir() -> Path:
     return Path(os.environ.get("SNOWCODER_CACHE") or Path.home() / ".cache" / "snowcoder")
 
 
-def positives(config: AnnotatorConfig, benchmarks: BenchmarkIndex) -> pa.Table:
-    """Good code of the recipe's sources, never an item of a benchmark. `cache:NAME` is a folder of the cache."""
+def positives(
+    config: AnnotatorConfig, contaminated: Contaminated, scored: Scored | None = None
+) -> tuple[pa.Table, PositivesReport]:
+    """Good code of the recipe's sources, never an item of a benchmark."""
     sources = tuple(
-        source.model_copy(update={"paths": tuple(_place(path) for path in source.paths)})
+        source.model_copy(
+            update={"name": source.title, "paths": tuple(str(place(path)) for path in source.paths)}
+        )
         for source in config.positives.sources
     )
     found, report = load_positives(
-        config.positives.model_copy(update={"sources": sources}), benchmarks.contaminated, config.seed
+        config.positives.model_copy(update={"sources": sources}), contaminated, config.seed, scored
     )
     dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(report.dropped.items()) if count)
-    say(f"annotator: {len(found)} positives of {report.read} read ({dropped or 'none dropped'})")
-    return found
+    say(f"{config.name}: {len(found)} positives of {report.read} read ({dropped or 'none dropped'})")
+    for use in report.sources:
+        if use.stands_in_for:
+            say(f"{config.name}: {use.name} ({use.kept}) stands in for {use.stands_in_for}")
+    if report.absent:
+        say(f"{config.name}: not there and left out: {', '.join(report.absent)}")
+    return found, report
 
 
-def negatives(corpus: Corpus, config: AnnotatorConfig, good: pa.Table) -> pa.Table:
-    """Kept documents of the judged front of the order, a seeded sample of each shard; `group` is the repository."""
-    wanted = POOL * max(1, round(config.negatives_per_positive * len(good)))
-    languages = pa.array(sorted(set(good["lang"].to_pylist()))) if config.negatives_match_language else None
-    tables: list[pa.Table] = []
-    have = 0
-    for shard in corpus.shards:
-        if have >= wanted or corpus.curation.ledger.meta(corpus.curation.claim_stage, shard.shard) is None:
-            break
-        for table in kept_documents(shard, corpus.curation):
-            if languages is not None:
-                table = table.filter(pa.compute.is_in(table["lang"], languages))
-            rng = np.random.default_rng([config.seed, shard.shard, have])
-            some = np.sort(rng.permutation(table.num_rows)[: wanted - have])
-            tables.append(table.take(pa.array(some)).select(["text", "lang", "repo"]))
-            have += len(some)
-    return pa.concat_tables(tables).rename_columns(["text", "lang", "group"])
-
-
-def _place(path: str) -> str:
-    return str(cache_dir() / path.removeprefix("cache:")) if path.startswith("cache:") else path
+def place(path: str) -> Path:
+    """`cache:NAME` below the cache; `positives:NAME` below $SNOWCODER_POSITIVES, else the cache's `positives`, else
+    ../shared/data/positives; other paths as they are."""
+    if path.startswith("cache:"):
+        return cache_dir() / path.removeprefix("cache:")
+    if not path.startswith("positives:"):
+        return Path(path)
+    name = path.removeprefix("positives:")
+    given = os.environ.get("SNOWCODER_POSITIVES")
+    roots = [Path(given)] if given else [cache_dir() / "positives", SHARED]
+    return next((root / name for root in roots if (root / name).exists()), roots[0] / name)

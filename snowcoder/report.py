@@ -22,7 +22,8 @@ from snowcoder.evidence import visible
 from snowcoder.files import write_atomically
 from snowcoder.funnel import Count, Funnel, Languages, funnel, total
 from snowcoder.plots import Curve, short
-from snowcoder.report_rules import rules_context, sample_context, samples_context
+from snowcoder.report_rules import rules_context, samples_context
+from snowcoder.report_synthesis import synthesis_context
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -144,7 +145,7 @@ def _context(run: Run) -> dict[str, Any]:
     evaluations = {name: found for name in PHASES if (found := run.json(f"eval/{name}.json"))}
     panels = [tuple(phases[name].curve for name in names if name in phases) for names in PANELS]
     selection, synthesis = run.json("selection.json"), run.json("synthesis/summary.json")
-    annotator = run.json("annotator/metrics.json")
+    annotator = run.json(f"annotators/{selection['annotator']}/metrics.json") if selection else None
     config = run.root / "config.yaml"
     evaluation = evaluation_table.build(evaluations)
     return {
@@ -165,10 +166,9 @@ def _context(run: Run) -> dict[str, Any]:
         "rules": rules_context(run.root),
         "rejected_counts": {reason: count.documents for _, reason, count in counts.reasons()},
         "rejected": samples_context(run.lines("samples/rejected.jsonl")),
-        "synthetic": [
-            sample_context(record)
-            for _, record in zip(range(6), run.lines("samples/synthetic.jsonl"), strict=False)
-        ],
+        "synthetic": synthesis_context(
+            synthesis, run.json("synthesis/diversity.json"), run.lines("samples/synthetic.jsonl")
+        ),
         "evaluation": evaluation,
         "config": config.read_text(errors="replace") if config.exists() else "",
         "ledger": Ledger(run.root / "ledger").current(),
@@ -276,8 +276,14 @@ def _scores(selection: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _hashes(root: Path) -> Iterator[tuple[str, str]]:
     """(file, sha256) of the small files that say what was run and what came of it."""
-    patterns = ["config.yaml", "manifest.jsonl", "ledger/stages.json", "selection.json", "annotator/*.json"]
-    patterns += ["synthesis/summary.json", "train/*/summary.json", "eval/*.json"]
+    patterns = [
+        "config.yaml",
+        "manifest.jsonl",
+        "ledger/stages.json",
+        "selection.json",
+        "annotators/*/*.json",
+    ]
+    patterns += ["synthesis/*.json", "train/*/summary.json", "eval/*.json"]
     for pattern in patterns:
         for path in sorted(root.glob(pattern)):
             with open(path, "rb") as file:

@@ -18,22 +18,26 @@ from typing import TYPE_CHECKING, Any
 from evaluation.benchmarks import BenchmarkText, available, load
 from pipelines.annotator.selection import Selection
 from pipelines.curation import Curation, is_claimed
-from pipelines.dedup.memory import check_memory, cluster_memory
+from pipelines.dedup.shard_order import preferred
 from pipelines.ledger import Ledger
 from pipelines.manifest import Manifest, build_manifest
-from pipelines.phases.continued import choose, continued, score
+from pipelines.phases.continued import continued
 from pipelines.phases.corpus import Corpus, check_position, curate, make_tokenizer, position_fingerprint
 from pipelines.phases.general import general
-from pipelines.schema import stable_hash
-from pipelines.scoring import Annotator, RandomAnnotator, Scoring, TrainedAnnotator
+from pipelines.schema import Shard
+from pipelines.scoring import Annotator, RandomAnnotator, TrainedAnnotator
 from pipelines.sequences.deal import Dealing
 from pipelines.sequences.tokenizer import load_tokenizer
+from pipelines.sources import shard_repositories
+from pipelines.sources.repository_facts import RepositoryFacts, write_facts
 from pipelines.stages.benchmark_index import BenchmarkIndex
 from pipelines.stages.stored_index import StoredIndex, build_stored
-from pipelines.stream import Plan, Resources, in_order, rehash_all, training_stream
+from pipelines.stream import Plan, in_order, rehash_all, training_stream
+from snowcoder.annotation import Annotation, choose_by
 from snowcoder.base import UserError
 from snowcoder.config import RunConfig, save_config
 from snowcoder.files import write_atomically
+from snowcoder.preflight import preflight, stream_resources
 from snowcoder.progress import follow, quiet, say, track
 from train.config import ScheduleConfig, TrainConfig
 
@@ -55,9 +59,27 @@ class Run:
     @cached_property
     def manifest(self) -> Manifest:
         """The shards in judging order. Made anew each time: what changed in the source shows as other shards."""
-        manifest = build_manifest(self.config.source, self.config.seed)
+        source, dedup = self.config.source, self.config.curation.dedup
+
+        def best_first(shards: list[Shard]) -> list[Shard]:
+            if self.facts is None:
+                raise UserError(
+                    "dedup.order: preferred: nothing is known of repositories; name a table in source.facts"
+                )
+            return preferred(
+                shards, [shard_repositories(shard, source) for shard in shards], self.facts, dedup
+            )
+
+        order = best_first if dedup.order == "preferred" else None
+        manifest = build_manifest(source, self.config.seed, order)
         manifest.write(self.root / "manifest.jsonl")
         return manifest
+
+    @cached_property
+    def facts(self) -> RepositoryFacts | None:
+        """What is known of repositories, read again each time: `dedup.prefer` depends on it."""
+        facts = self.config.source.facts
+        return write_facts(facts, self.root / "repositories.arrow") if facts.paths else None
 
     @cached_property
     def benchmarks(self) -> BenchmarkIndex:
@@ -67,9 +89,9 @@ class Run:
     def _stored_benchmarks(self) -> StoredIndex:
         """Built once for these texts, and found again by their hash."""
         settings = self.config.curation.decontaminate
-        return build_stored(self._benchmark_texts(), settings, self.root / "benchmarks")
+        return build_stored(self.benchmark_texts(), settings, self.root / "benchmarks")
 
-    def _benchmark_texts(self) -> list[BenchmarkText]:
+    def benchmark_texts(self) -> list[BenchmarkText]:
         curation = self.config.curation
         directory = Path(curation.benchmarks_dir) if curation.benchmarks_dir else None
         texts = []
@@ -91,18 +113,16 @@ class Run:
             dedup=config.curation.dedup,
             benchmarks=self._stored_benchmarks,
             ledger_root=str(self.root / "ledger"),
+            facts=self.facts,
         )
         for line in Ledger(curation.ledger_root).open(curation.chain()):
             say(f"ledger: {line}")
-        ray = config.ray
         return Corpus(
             root=self.root,
             shards=in_order(self.manifest),
             curation=curation,
             sequences=config.sequences,
-            resources=Resources(
-                score_actors=ray.score_actors, score_cpus=ray.score_cpus, score_gpus=ray.score_gpus
-            ),
+            resources=stream_resources(config, [shard.bytes for shard in self.manifest.shards]),
             seed=config.seed,
         )
 
@@ -129,8 +149,6 @@ class Run:
                     include_dashboard=False,
                     **quiet,
                 )
-        if self.config.curation.dedup.partitions > 1:
-            check_memory(self.config.curation.dedup, cluster_memory())
         # What libraries log is in Ray's session directory too; here it would bury the run's own lines.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         logging.disable(logging.WARNING)
@@ -164,8 +182,8 @@ class Run:
 
     def curate(self) -> None:
         """Judge every shard of the source."""
+        preflight(self, "curate")
         corpus = self.corpus
-        self.start_ray()
         found = self.manifest.summary()
         say(
             f"curate: {found['shards']} shards, {found['repositories']} repositories, {found['bytes'] / 1e6:.1f} MB"
@@ -217,6 +235,8 @@ class Run:
             )
             return training_stream(plan, dealing, position, stop)
 
+        if plan.order.shuffled:
+            self.curate()  # every shard's claims, in their own order
         for line in Ledger(plan.packing.ledger_root).open([plan.packing.stage]):
             say(f"ledger: {line}")
         phase_dir = self.root / "train" / phase
@@ -250,6 +270,7 @@ class Run:
     def general(self) -> dict:
         """Phase 1."""
         config = self.config.general
+        preflight(self, "general")
         self.tokenizer()
         return self.train(
             general(self.corpus, config.epochs), "general", config.tokens, config.schedule, None
@@ -258,55 +279,19 @@ class Run:
     # -- phase 2 ------------------------------------------------------------------------------------------------
 
     @cached_property
+    def annotation(self) -> Annotation:
+        """The configured annotator. Others of the run lie beside it (`snowcoder.annotation.trained`)."""
+        return Annotation(self)
+
+    @property
     def annotator(self) -> TrainedAnnotator:
-        return TrainedAnnotator(self.config.annotator, self.root / "annotator")
-
-    def train_annotator(self) -> None:
-        """Train the head on good code against random kept documents, unless it is there already."""
-        from pipelines.annotator.train import AnnotatorReport, train_annotator
-        from snowcoder.positives import negatives, positives
-
-        metrics = self.root / "annotator" / "metrics.json"
-        key = stable_hash(
-            [self.config.annotator.model_dump(mode="json"), self.corpus.curation.claim_stage.key]
-        )
-        stamp = self.root / "annotator" / "key.json"
-        if not (stamp.exists() and json.loads(stamp.read_text()) == key):
-            self.tokenizer()  # its sample has judged the first shards: negatives come from there
-            good = positives(self.config.annotator, self.benchmarks)
-            report = train_annotator(
-                good,
-                negatives(self.corpus, self.config.annotator, good),
-                self.config.annotator,
-                metrics.parent,
-            )
-            write_atomically(stamp, json.dumps(key).encode())
-        else:
-            report = AnnotatorReport.model_validate_json(metrics.read_text())
-        say(report.line())
+        return self.annotation.annotator
 
     def score(self) -> Selection:
-        """Score the kept documents and set the thresholds of phase 2."""
-        self.start_ray()
-        self.train_annotator()
-        return self._choose(self.annotator, self.root / "selection.json")
-
-    def _choose(self, annotator: Annotator, out: Path) -> Selection:
-        config = self.config.continued
-        self.tokenizer()
-        shards = config.calibration_shards
-        total = len(self.corpus.shards[:shards])
-        scoring = Scoring(self.corpus.curation, annotator, phase="")
-        for line in Ledger(self.corpus.ledger_root).open([scoring.stage]):
-            say(f"ledger: {line}")
-        for _ in track(score(self.corpus, annotator, shards), total, f"shards scored by {annotator.name}"):
-            pass
-        selection = choose(self.corpus, annotator, config.tokens // config.repeats, shards)
-        selection.write(out)
-        say(
-            f"{annotator.name}: selected {selection.realised_tokens} of {selection.budget_tokens} budgeted tokens in "
-            f"{sum(lang.kept_documents > 0 for lang in selection.languages.values())} languages"
-        )
+        """Score the kept documents by the configured annotator, and set the thresholds of phase 2."""
+        preflight(self, "score")
+        selection = self.annotation.score()
+        selection.write(self.root / "selection.json")
         return selection
 
     def _continued_plan(self, annotator: Annotator, selection: Selection, phase: str) -> Plan:
@@ -319,11 +304,12 @@ class Run:
         """Phase 2, and its control on random documents for the same number of tokens."""
         config = self.config.continued
         general_model = self._model("general")
+        preflight(self, "continued")
         plan = self._continued_plan(self.annotator, self.score(), "continued")
         summary = self.train(plan, "continued", config.tokens, config.schedule, general_model)
         if config.control:
             plan = self._continued_plan(
-                self.random, self._choose(self.random, self.root / "selection-random.json"), "control"
+                self.random, choose_by(self, self.random, self.root / "selection-random.json"), "control"
             )
             self.train(plan, "control", config.tokens, config.schedule, general_model)
         return summary
@@ -336,13 +322,16 @@ class Run:
 
     def enhanced(self) -> dict:
         """Phase 3: write files from the best documents, then train on them."""
+        from snowcoder.diversity import measure_diversity
         from snowcoder.synthesis import prepare
 
         config = self.config.enhanced
         model = self._model("continued")
-        self.start_ray()
+        preflight(self, "enhanced")
         plan = prepare(self, Selection.read(self.root / "selection.json"))
-        return self.train(plan, "enhanced", config.tokens, config.schedule, model)
+        summary = self.train(plan, "enhanced", config.tokens, config.schedule, model)
+        measure_diversity(self)
+        return summary
 
     def _model(self, phase: str) -> Path:
         model = self.root / "model" / phase

@@ -9,9 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from snowcoder.base import UserError
 from snowcoder.documents import Documents, Place
 from snowcoder.evidence import Excerpt, excerpt, spans_of
@@ -20,6 +17,7 @@ from snowcoder.files import write_atomically
 from snowcoder.funnel import Rejected, funnel, rejected
 from snowcoder.pairs import Pair, pair_of
 from snowcoder.redacted import secrets_in, shown_with
+from snowcoder.report_synthesis import synthetic_samples
 
 EXCERPT = 1500  # characters of a document that are shown
 PAIR_ROWS = 40  # of a pair in the report
@@ -82,7 +80,7 @@ def write_samples(run_dir: Path, limit: int = 2) -> None:
     reasons = [reason for _, reason, _ in funnel(run_dir).reasons()]
     found = sorted(samples(run_dir, reasons, limit), key=lambda sample: reasons.index(sample.reason))
     _write(run_dir / "samples" / "rejected.jsonl", [sample.record() for sample in found])
-    _write(run_dir / "samples" / "synthetic.jsonl", list(_answers(run_dir, 6)))
+    _write(run_dir / "samples" / "synthetic.jsonl", list(synthetic_samples(run_dir)))
 
 
 def _chosen(
@@ -148,32 +146,3 @@ def _sample(documents: Documents, item: Rejected, document: dict[str, Any]) -> S
 
 def _write(path: Path, records: list[dict[str, Any]]) -> None:
     write_atomically(path, "\n".join(json.dumps(record) for record in records).encode())
-
-
-def _answers(run_dir: Path, limit: int) -> Iterator[dict[str, Any]]:
-    """Generated files, accepted ones first, each with the snippet that its request showed the generator."""
-    current = json.loads((run_dir / "ledger" / "stages.json").read_text())
-    if "verify" not in current:
-        return
-    root = run_dir / "synthesis"
-    found: list[dict[str, Any]] = []
-    for path in sorted((root / "plan").glob("*.parquet")):
-        answered = root / "requests" / path.name
-        verdicts = run_dir / "ledger" / f"verify-{current['verify']}" / f"{path.stem}.arrow"
-        if not answered.exists() or not verdicts.exists():
-            continue
-        reasons = pa.ipc.open_file(pa.OSFile(str(verdicts), "rb")).read_all()["reason"].to_pylist()
-        rows = zip(pq.read_table(path).to_pylist(), pq.read_table(answered).to_pylist(), reasons, strict=True)
-        found += [
-            {
-                "request": f"{answer['seed']:016x}-{answer['recipe']}-{answer['sample']}",
-                "seed_text": asked["snippet"] or "",
-                "text": answer["text"] or answer["error"] or "",
-                "verdict": reason or "accepted",
-            }
-            for asked, answer, reason in rows
-        ]
-    accepted = [record for record in found if record["verdict"] == "accepted"]
-    others = [record for record in found if record["verdict"] != "accepted"]
-    yield from accepted[: max(limit - 2, limit - len(others))]
-    yield from others[: max(2, limit - len(accepted))]

@@ -1,7 +1,7 @@
 """Proof of the order: which rows each step consumed, as the workers saw them.
 
 Every rank appends to `audit-rank<r>.jsonl`: `{"attempt": a, "world": W, "resume": p}` when it starts at
-position p, then one line `{"step": s, "rows": [[epoch, shard, index], ...]}` a step. A step logged before a
+position p, then one line `{"step": s, "by": a, "rows": [[epoch, shard, index], ...]}` a step. A step logged before a
 crash and again after it counts as the later attempt saw it: committed is what a checkpoint contains.
 """
 
@@ -25,16 +25,17 @@ class AuditLog:
         path = log_path(phase_dir, rank)
         _drop_torn_line(path)
         self._file = path.open("a", buffering=1)  # by line: a killed worker leaves what it saw
+        self._attempt = attempt
         self._write({"attempt": attempt, "world": world_size, "resume": resume})
         self.commit()
 
     def record(self, step: int, rows: list[Row]) -> None:
         """Note that the optimizer consumed these rows as its part of global batch `step`."""
-        self._write({"step": step, "rows": rows})
+        self._write({"step": step, "by": self._attempt, "rows": rows})
 
     def skip(self, step: int) -> None:
         """Note that global batch `step` was passed over (`train.leaving.bad_steps`)."""
-        self._write({"step": step, "rows": [], "skipped": True})
+        self._write({"step": step, "by": self._attempt, "rows": [], "skipped": True})
 
     def commit(self) -> None:
         """Force everything to disk; call before the checkpoint that contains it is committed."""
@@ -124,7 +125,7 @@ def _last_attempts(path: Path) -> dict[int, tuple[int, int, list[Row]]]:
             attempt, world = line["attempt"], line["world"]
             # Later steps of an earlier attempt were lost with it, even where this one does not get so far.
             steps = {step: seen for step, seen in steps.items() if step < line["resume"]}
-        else:
+        elif line.get("by", attempt) == attempt:  # else of a worker that outlived its attempt
             steps[line["step"]] = (attempt, world, [tuple(row) for row in line["rows"]])
     return steps
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from snowcoder.base import UserError
 from train import checkpoints
 from train.checkpoints import Pointer, read_pointer
 from train.config import Job
@@ -55,7 +56,7 @@ class Checkpointer:
         self.finish()
         # An attempt has its own names: what an earlier one left half uploaded must not be mixed in.
         name = f"{checkpoints.FOLDER}/step-{position:08d}-{self.attempt:03d}"
-        local = Path(tempfile.mkdtemp(prefix="snowcoder-"))
+        local = Path(tempfile.mkdtemp(dir=checkpoints.scratch(self.job.storage)))
         self.engine.save_checkpoint(str(local), tag=checkpoints.TAG)
         self.upload, self.position = Upload(self.job, local, name), position
         self.upload.start()
@@ -88,6 +89,10 @@ class Checkpointer:
         if self.rank != 0:
             return
         job, cfg = self.job, self.job.cfg
+        if (owner := checkpoints.owner(job.storage)) != job.owner:
+            raise UserError(
+                f"{job.storage.root}: this attempt ({job.owner}) may not commit any more, {owner} has taken over"
+            )
         before = read_pointer(job.storage)
         kept = (*before.kept, before.checkpoint) if before else ()
         pointer = Pointer(

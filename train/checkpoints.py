@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ TAG = "state"  # DeepSpeed's name for the only state in a checkpoint directory
 UNIVERSAL_TAG = "universal"  # the same state, converted to load at another number of workers
 FOLDER = "checkpoints"
 _COMPLETE = ".complete"  # in a converted state: all of it is there
+_OWNER = "owner"  # the attempt that may commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,17 @@ def write_pointer(where: Path | Storage, pointer: Pointer) -> None:
     storage.write("pointer.json", (json.dumps(asdict(pointer), indent=1) + "\n").encode())
 
 
+def take_over(storage: Storage, attempt: str) -> None:
+    """From now on only this attempt may commit: a worker that outlived its driver or its node no longer can."""
+    storage.write(_OWNER, attempt.encode())
+
+
+def owner(storage: Storage) -> str | None:
+    """The attempt that may commit."""
+    text = storage.read(_OWNER)
+    return None if text is None else text.decode()
+
+
 def changes(pointer: Pointer, fingerprint: dict[str, str]) -> list[str]:
     """What decides the order and is no longer what it was, in words."""
     names = sorted({*pointer.fingerprint, *fingerprint})
@@ -109,9 +122,18 @@ def fetched(storage: Storage, name: str) -> Iterator[Path]:
             raise UserError(f"{path}: the committed checkpoint is not there; restore it or start a new run")
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="snowcoder-") as directory:
+    with tempfile.TemporaryDirectory(dir=scratch(storage)) as directory:
         storage.download(name, Path(directory))
         yield Path(directory)
+
+
+def scratch(storage: Storage) -> Path:
+    """A directory of this phase on this machine, for copies on their way. Each attempt empties it at its start:
+    a process that is killed cleans up nothing, and a checkpoint is gigabytes."""
+    place = storage.root if storage.local is None else str(storage.local.absolute())
+    path = Path(tempfile.gettempdir()) / f"snowcoder-{zlib.crc32(place.encode()):08x}"
+    path.mkdir(exist_ok=True)
+    return path
 
 
 def convert_to_universal(storage: Storage, name: str) -> None:
@@ -119,7 +141,7 @@ def convert_to_universal(storage: Storage, name: str) -> None:
     universal = f"{name}/{UNIVERSAL_TAG}"
     if storage.read(f"{universal}/{_COMPLETE}") is not None:
         return
-    with fetched(storage, name) as checkpoint, tempfile.TemporaryDirectory(prefix="snowcoder-") as out:
+    with fetched(storage, name) as checkpoint, tempfile.TemporaryDirectory(dir=scratch(storage)) as out:
         command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
         command += ["--input_folder", str(checkpoint / TAG), "--output_folder", out]
         environment = {**os.environ, "DS_ACCELERATOR": "cpu"}

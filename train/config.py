@@ -135,6 +135,9 @@ class TrainConfig(Config):
     checkpoint, and recorded. One more than this ends the phase."""
     collective_timeout_seconds: float = Field(600.0, gt=0)
     """How long a rank waits for the others before it fails, and with it the attempt."""
+    stall_seconds: float = Field(1800.0, gt=0)
+    """How long a worker may make no step for whatever reason, judging the first shards included, before it ends itself,
+    and with it the attempt. What its threads were doing is then in `stalled-rank*.txt`."""
     wait_for_nodes_seconds: float = Field(60.0, ge=0)
     """How long a start waits for resources that the cluster lacks, before it says what is missing."""
     resize_every_seconds: float = Field(60.0, gt=0)
@@ -214,4 +217,5 @@ class Job:
     total_steps: int  # of the phase: what the schedule counts in
     stop: int  # step before which this attempt ends
     fingerprint: dict[str, str]  # of the order that positions count in: what decides it, by name
+    owner: str = ""  # name of this attempt; it commits as long as no other one has taken over
     init_from: Path | None  # HF directory whose weights the phase starts from; None: fresh weights

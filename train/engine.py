@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,6 +99,14 @@ def start_engine(model: torch.nn.Module, cfg: TrainConfig, load_universal: bool 
         model=model, optimizer=optimizer, config=deepspeed_config(cfg, load_universal)
     )
     return engine
+
+
+def limit_waiting(seconds: float) -> None:
+    """How long a collective of any group waits for the others. DeepSpeed's groups know only torch's 30 minutes."""
+    from torch.distributed import distributed_c10d as c10d
+
+    for group in c10d._world.pg_map:  # no public way; the setter is what torch itself documents for it
+        c10d._set_pg_timeout(timedelta(seconds=seconds), group)
 
 
 def targets(tokens: np.ndarray, loss_tokens: np.ndarray) -> np.ndarray:

@@ -25,29 +25,39 @@ class BadStep(RuntimeError):
 
 
 class Leave:
-    """Whether to save and leave. All ranks come to the same answer at the same step."""
+    """Whether to save and leave. All ranks come to the same answer at the same step. Made by all ranks together."""
 
     def __init__(self, phase_dir: Path, rank: int):
+        import ray
+        import torch.distributed as dist
+
         self.phase_dir, self.rank = phase_dir, rank
         self.now = False
+        self.nodes: list[str] = [""] * dist.get_world_size()
+        dist.all_gather_object(self.nodes, ray.get_runtime_context().get_node_id())
         self._looked = time.monotonic()
 
     def vote(self) -> int:
-        """Rank 0 says now and then that it is time to look; to be summed over the ranks."""
+        """Rank 0 looks now and then whether to leave; to be summed over the ranks.
+
+        Not with `ray.train.get_preemption_info`: that is a barrier at Ray's controller, which once the notice is there
+        did not come back before the node was gone (Ray 2.60).
+        """
         if self.rank != 0 or time.monotonic() - self._looked < _LOOK_EVERY:
             return 0
         self._looked = time.monotonic()
-        return 2 if (self.phase_dir / RESIZE).exists() else 1
+        return int((self.phase_dir / RESIZE).exists() or not draining_nodes().isdisjoint(self.nodes))
 
     def counted(self, votes: int) -> None:
-        """The sum of the votes: 0 nothing, 1 look for a preemption, 2 leave."""
-        if votes == 2:
-            self.now = True
-        elif votes == 1:
-            import ray.train
+        """The sum of the votes: 0 stay, 1 leave."""
+        self.now = votes > 0
 
-            # Ray's own watch over nodes that are being drained; collective, hence at the same step on every rank.
-            self.now = ray.train.get_preemption_info() is not None
+
+def draining_nodes() -> set[str]:
+    """Ids of the nodes that are about to be taken away."""
+    import ray
+
+    return set(ray._private.state.state.get_draining_nodes())  # what Ray Train's own watcher asks
 
 
 def record_bad_step(phase_dir: Path, step: int, result: StepResult, lr: float) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +17,11 @@ from train.audit import AuditLog, Row, attempts
 from train.checkpointer import Checkpointer
 from train.checkpoints import Pointer, read_pointer
 from train.config import Job
-from train.engine import Rows, prepare_process, start_engine, train_step
+from train.engine import Rows, limit_waiting, prepare_process, start_engine, train_step
 from train.leaving import ENDED, BadStep, Leave, bad_steps, record_bad_step
 from train.model import build_model, load_model
 from train.throughput import Metrics, StepClock
+from train.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +41,11 @@ def train_worker(loop_config: dict[str, Job]) -> None:
 
     pointer = read_pointer(job.storage)
     position = pointer.position if pointer else 0
+    watchdog = Watchdog(job.phase_dir, rank, position, cfg.stall_seconds)
+    watchdog.start()
+    _empty_scratch(job)
     engine = _load(job, pointer)
+    limit_waiting(cfg.collective_timeout_seconds)
     attempt = _agree(attempts(job.phase_dir) if rank == 0 else 0)
     audit = AuditLog(job.phase_dir, rank, attempt=attempt, world_size=cfg.num_workers, resume=position)
     metrics = Metrics(job, position) if rank == 0 else None
@@ -63,8 +65,12 @@ def train_worker(loop_config: dict[str, Job]) -> None:
         audit.commit()
         if metrics:
             metrics.commit()
-        checkpointer.save(done)
-        ray.train.report({"position": done, "loss": loss})
+        with _named(job, rank, done):
+            checkpointer.save(done)
+            if (
+                not leave.now
+            ):  # for Ray's dashboard only; once a node is to go, nobody may be there to take it
+                ray.train.report({"position": done, "loss": loss})
 
     saved = position
     try:
@@ -88,6 +94,7 @@ def train_worker(loop_config: dict[str, Job]) -> None:
                 checkpointer.counted(result.votes[0])
                 leave.counted(result.votes[1])
             done = step + 1
+            watchdog.stepped(done)
             if done % cfg.checkpoint_every_steps == 0 or done == job.stop or leave.now:
                 save()
                 saved = done
@@ -103,6 +110,8 @@ def train_worker(loop_config: dict[str, Job]) -> None:
     with _named(job, rank, done):
         checkpointer.finish()
         dist.barrier()
+    _empty_scratch(job)
+    watchdog.over.set()
 
 
 @contextmanager
@@ -168,11 +177,9 @@ def _load(job: Job, pointer: Pointer | None) -> Any:
         return engine
     # Where storage is far, one rank per node fetches for all that are there.
     first = ray.train.get_context().get_local_rank() == 0
-    node = f"{job.phase}-{ray.train.get_context().get_node_rank()}-{pointer.position}"
-    there = Path(tempfile.gettempdir()) / f"snowcoder-{zlib.crc32(job.storage.root.encode()):08x}-{node}"
+    there = checkpoints.scratch(job.storage) / f"step-{pointer.position}"
     local = job.storage.local
     if local is None and first:
-        shutil.rmtree(there, ignore_errors=True)
         job.storage.download(pointer.checkpoint, there)
     dist.barrier()
     directory = local / pointer.checkpoint if local else there
@@ -184,6 +191,17 @@ def _load(job: Job, pointer: Pointer | None) -> Any:
     if local is None and first:
         shutil.rmtree(there, ignore_errors=True)
     return engine
+
+
+def _empty_scratch(job: Job) -> None:
+    """One rank per node deletes what is left on its machine. Collective."""
+    import ray.train
+    import torch.distributed as dist
+
+    dist.barrier()
+    if ray.train.get_context().get_local_rank() == 0:
+        shutil.rmtree(checkpoints.scratch(job.storage), ignore_errors=True)
+    dist.barrier()
 
 
 def _first_model(job: Job) -> torch.nn.Module:

@@ -1,9 +1,9 @@
-"""How many workers the cluster has room for."""
+"""Whether the cluster has room: for how many workers, and for anything else that is asked of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from snowcoder.base import UserError
 from train.config import TrainConfig
@@ -21,33 +21,47 @@ def most(cfg: TrainConfig, allowed: Sequence[int], stream_cpus: float) -> int | 
 
 def find(cfg: TrainConfig, stream_cpus: float) -> int:
     """The most workers that fit, waiting `wait_for_nodes_seconds`. Raises UserError that says what is missing."""
-    deadline = time.monotonic() + cfg.wait_for_nodes_seconds
+    least = cfg.worker_counts[-1]
+    title = f"train: {least} workers and the data stream need "
+    missing = wait(lambda: _missing(cfg, least, stream_cpus), title, cfg.wait_for_nodes_seconds)
+    workers = most(cfg, cfg.worker_counts, stream_cpus)
+    if workers is None:
+        remedy = "lower train.num_workers, add nodes, or raise ray.num_cpus"
+        raise UserError(f"{title}{'; '.join(missing)}; {remedy}")
+    return workers
+
+
+def wait(missing: Callable[[], list[str]], title: str, seconds: float) -> list[str]:
+    """What is still missing after at most this long, [] as soon as nothing is. Tells once that it waits."""
+    deadline = time.monotonic() + seconds
     told = False
-    while True:
-        workers = most(cfg, cfg.worker_counts, stream_cpus)
-        if workers is not None:
-            return workers
-        least = cfg.worker_counts[-1]
-        lacks = "; ".join(_missing(cfg, least, stream_cpus))
-        text = f"train: {least} workers and the data stream need {lacks}"
-        if time.monotonic() >= deadline:
-            raise UserError(f"{text}; lower train.num_workers, add nodes, or raise ray.num_cpus")
+    while (lacks := missing()) and time.monotonic() < deadline:
         if not told:
-            print(f"{text}; waiting {cfg.wait_for_nodes_seconds:.0f} s for nodes", flush=True)
+            print(f"{title}{'; '.join(lacks)}; waiting {seconds:.0f} s for nodes", flush=True)
             told = True
         time.sleep(1.0)
+    return lacks
 
 
-def _missing(cfg: TrainConfig, workers: int, stream_cpus: float) -> list[str]:
-    """What `workers` need that the cluster has not, in words."""
+def short_of(needs: Mapping[str, float]) -> list[str]:
+    """Which of these Ray resources the cluster has too little of, in words."""
     import ray
 
     has = ray.cluster_resources()
-    needs = {name: amount * workers for name, amount in of_worker(cfg).items()}
-    # Training that takes every CPU leaves none for its own data: it would wait for ever.
-    needs["CPU"] += stream_cpus
     return [
-        f"{amount:g} {name}, the cluster has {has.get(name, 0):g}"
+        f"{in_words(name, amount)} {name}, the cluster has {in_words(name, has.get(name, 0))}"
         for name, amount in needs.items()
         if has.get(name, 0) < amount
     ]
+
+
+def _missing(cfg: TrainConfig, workers: int, stream_cpus: float) -> list[str]:
+    needs = {name: amount * workers for name, amount in of_worker(cfg).items()}
+    # Training that takes every CPU leaves none for its own data: it would wait for ever.
+    needs["CPU"] += stream_cpus
+    return short_of(needs)
+
+
+def in_words(name: str, amount: float) -> str:
+    """For people: memory in GiB, all else as it is."""
+    return f"{amount / (1 << 30):.1f} GiB" if name in ("memory", "object_store_memory") else f"{amount:g}"

@@ -7,7 +7,6 @@ import math
 import os
 import time
 
-from snowcoder.files import write_atomically
 from train.config import Job
 from train.engine import StepResult
 from train.model import flops_per_token
@@ -65,8 +64,13 @@ class Metrics:
         self._job = job
         path = job.phase_dir / "metrics.jsonl"
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) < position]
-            write_atomically(path, "".join(f"{line}\n" for line in kept))
+            # By line, as it grows for weeks; and a new file, as a worker that outlived its attempt may hold the old.
+            kept = path.with_name(f".{path.name}.kept")
+            with path.open() as old, kept.open("w") as new:
+                new.writelines(line for line in old if _step_of(line) < position)
+                new.flush()
+                os.fsync(new.fileno())
+            kept.replace(path)
         self._file = path.open("a", buffering=1)  # by line, for those who watch the run
         self._flops = flops_per_token(job.cfg.model, job.cfg.seq_len)
         self._device = torch.cuda.get_device_name() if job.cfg.use_gpu else "cpu"
@@ -109,8 +113,8 @@ class Metrics:
 
 
 def _step_of(line: str) -> float:
-    """Step of a metrics line; infinite for half a line that a killed process left."""
+    """Step of a metrics line; infinite for what a killed process left of one."""
     try:
-        return json.loads(line)["step"]
+        return json.loads(line)["step"] if line.endswith("\n") else math.inf
     except json.JSONDecodeError:
         return math.inf

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +25,7 @@ from train.leaving import ENDED, RESIZE, bad_steps
 from train.loop import train_worker
 from train.model import check_weights
 from train.storage import Storage
+from train.watchdog import stalled
 
 if TYPE_CHECKING:
     import ray.data
@@ -108,7 +113,9 @@ def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> 
     """Attempts until the phase is done. Each has as many workers as there is room for at its start."""
     cfg = job.cfg
     failures = 0
-    while True:
+    driver = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
+    checkpoints.take_over(job.storage, driver)
+    for number in itertools.count():
         pointer = read_pointer(job.storage)
         position = pointer.position if pointer else 0
         if position >= job.total_steps:
@@ -120,11 +127,18 @@ def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> 
             )
         workers = room.find(cfg, stream_cpus)
         stop = min(job.total_steps, (position // cfg.segment_steps + 1) * cfg.segment_steps)
-        attempt = replace(job, cfg=cfg.model_copy(update={"num_workers": workers}), stop=stop)
+        if not (checkpoints.owner(job.storage) or "").startswith(driver):
+            raise UserError(
+                f"{job.storage.root}: {job.phase} has been started again elsewhere "
+                f"({checkpoints.owner(job.storage)}), and goes on there"
+            )
+        name = f"{driver}-{number}"
+        checkpoints.take_over(job.storage, name)
+        attempt = replace(job, cfg=cfg.model_copy(update={"num_workers": workers}), stop=stop, owner=name)
         if pointer is not None and pointer.world_size != workers and cfg.zero_stage > 0:
             _run_on_cluster(checkpoints.convert_to_universal, job.storage, pointer.checkpoint)
-        for name in (ENDED, RESIZE):
-            (job.phase_dir / name).unlink(missing_ok=True)
+        for mark in (job.phase_dir / ENDED, job.phase_dir / RESIZE, *stalled(job.phase_dir)):
+            mark.unlink(missing_ok=True)
         larger = [n for n in cfg.worker_counts if n > workers]
         with _watching_for_room(attempt, larger, stream_cpus):
             error = _attempt(attempt, dataset_factory)
@@ -140,13 +154,12 @@ def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> 
             continue
         # A run of weeks sees many failures. Those that end it are the ones that let nothing be done in between.
         failures = 1 if reached and reached.position > position else failures + 1
+        causes = _causes(error, job.phase_dir)
         if failures > cfg.max_failures:
             raise TrainingFailed(
-                f"{job.phase}: gave up after {cfg.max_failures} restarts: {_causes(error)}"
+                f"{job.phase}: gave up after {cfg.max_failures} restarts: {causes}"
             ) from error
-        print(
-            f"{job.phase}: {_causes(error)}; again from step {reached.position if reached else 0}", flush=True
-        )
+        print(f"{job.phase}: {causes}; again from step {reached.position if reached else 0}", flush=True)
 
 
 def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
@@ -155,6 +168,11 @@ def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     cfg, storage = job.cfg, job.storage
+    # Ray Train's own collectives wait for ever. Its health check comes second: it cannot name the step.
+    # It reads both here and sends them on to its controller and the workers.
+    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(cfg.collective_timeout_seconds)
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(2 * cfg.collective_timeout_seconds)
+    os.environ["TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S"] = "5"  # a rank that hangs will not leave politely
 
     def stream_from_pointer() -> ray.data.Dataset:
         pointer = read_pointer(storage)
@@ -213,13 +231,23 @@ def _watching_for_room(job: Job, larger: list[int], stream_cpus: float) -> Itera
             thread.join()
 
 
-def _causes(error: Exception) -> str:
+def _causes(error: Exception, phase_dir: Path) -> str:
     """What failed, by rank, in one line."""
+    stalls = [f"{path.read_text().splitlines()[0]} ({path})" for path in stalled(phase_dir)]
+    if stalls:
+        return "; ".join(stalls)
     workers = getattr(error, "worker_failures", None)
     if not workers:
         return " ".join(str(error).split())[:500] or type(error).__name__
-    causes = {rank: str(cause).strip().splitlines()[-1] for rank, cause in workers.items()}
+    causes = {rank: _last_words(str(cause)) for rank, cause in workers.items()}
     return "; ".join(f"rank {rank}: {cause}" for rank, cause in sorted(causes.items()))
+
+
+def _last_words(trace: str) -> str:
+    """The line of a traceback that names the innermost error: what Ray adds below it is advice."""
+    lines = [line for line in trace.strip().splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"(ray\.\w+\.)?[\w.]*(Error|Exception|BadStep)\b.*: ", line)]
+    return (named or lines or ["no reason given"])[-1]
 
 
 def summarise(phase_dir: Path, cfg: TrainConfig) -> dict[str, Any]:

@@ -49,6 +49,12 @@ class Encoder:
                 f"encoder.window_tokens: {cfg.path} sees {longest} tokens, not {cfg.window_tokens}"
             )
         self.dimensions = int(self._model.config.hidden_size)
+        self._packed = None
+        if cfg.engine == "auto":
+            from pipelines.annotator.packed import PackedBert, is_packable
+
+            if is_packable(self._model):
+                self._packed, self._model = PackedBert(self._model), None  # not the weights twice
 
     def windows(self, text) -> Windows:
         """The token windows of a column of texts (see `pipelines.annotator.windows`)."""
@@ -57,35 +63,46 @@ class Encoder:
     def embed(self, windows: Windows) -> np.ndarray:
         """Embeddings float32 [windows, dimensions] of unit length, as these models learn to be compared.
 
-        Windows go in batches of like length, so that little is padding. Values may differ in the last bits
-        with the batch a window falls in.
+        Windows go in batches of like length: without padding on a CPU (`pipelines.annotator.packed`), with little
+        elsewhere. In float32 every value is within 2e-6 of the plain encoder's, one window at a time; the last bits
+        differ with the batch a window falls in.
         """
         import torch
 
         lengths = np.diff(windows.offsets)
         out = np.empty((len(lengths), self.dimensions), np.float32)
+        forward = self._padded if self._packed is None else self._end_to_end
         with torch.inference_mode():
             for rows in _batches(lengths, self.batch_tokens):
-                column = np.arange(lengths[rows[0]])
-                mask = column < lengths[rows, None]
-                at = np.where(mask, windows.offsets[rows, None] + column, 0)
-                ids = np.where(mask, windows.tokens[at], 0).astype(
-                    np.int64
-                )  # any id does where the mask is 0
-                out[rows] = self._forward(torch.from_numpy(ids), torch.from_numpy(mask)).cpu().numpy()
+                pooled = forward(windows, rows, lengths[rows])
+                out[rows] = torch.nn.functional.normalize(pooled.float(), dim=-1).cpu().numpy()
         return out
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _end_to_end(self, windows: Windows, rows: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
         import torch
 
-        ids, mask = ids.to(self.device), mask.to(self.device)
+        assert self._packed is not None
+        starts = np.cumsum(lengths) - lengths
+        at = np.repeat(windows.offsets[rows] - starts, lengths) + np.arange(lengths.sum())
+        states = self._packed(torch.from_numpy(windows.tokens[at].astype(np.int64)), lengths)
+        if self.cfg.pooling == "cls":
+            return states[torch.from_numpy(starts)]
+        return torch.segment_reduce(states.float(), "mean", lengths=torch.from_numpy(lengths))
+
+    def _padded(self, windows: Windows, rows: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        import torch
+
+        column = np.arange(lengths.max())
+        inside = column < lengths[:, None]
+        at = np.where(inside, windows.offsets[rows, None] + column, 0)
+        tokens = np.where(inside, windows.tokens[at], 0)  # any id does where the mask is 0
+        ids = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
+        mask = torch.from_numpy(inside).to(self.device)
         states = self._model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
         if self.cfg.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            weight = mask.unsqueeze(-1).float()
-            pooled = (states * weight).sum(1) / weight.sum(1)
-        return torch.nn.functional.normalize(pooled, dim=-1)
+            return states[:, 0]
+        weight = mask.unsqueeze(-1).float()
+        return (states * weight).sum(1) / weight.sum(1)
 
 
 def resolve_encoder(path: str) -> Path:

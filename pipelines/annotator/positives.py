@@ -1,13 +1,15 @@
 """Positives for the annotator: files of good, problem-solving packages, and answers of instruction data.
 
 Archives are read as they were downloaded (`requirements/positives.lock`), nothing is installed or unpacked. A
-text that holds a piece of a benchmark is never a positive: the scores must not know what we measure with.
+text that holds a piece of a benchmark is never a positive: the scores must not know what we measure with. Of copies
+and near-copies one is kept, so that no split can have them on both sides.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import gzip
+import hashlib
 import json
 import re
 import tarfile
@@ -26,6 +28,8 @@ import pyarrow as pa
 
 from pipelines import language
 from pipelines.annotator.config import PositivesConfig, PositiveSource
+from pipelines.annotator.copies import Copies
+from pipelines.annotator.quality import SourceUse
 from snowcoder.base import UserError
 
 POSITIVE = pa.schema(
@@ -35,6 +39,7 @@ POSITIVE = pa.schema(
         ("group", pa.string()),  # what may be alike: one folder of a package, or one row; never split
         ("source", pa.string()),  # provenance: archive or file name
         ("path", pa.string()),  # place inside it: member path, or row number from 1
+        ("hash", pa.string()),  # `text_hash` in hexadecimal
     ]
 )
 
@@ -58,14 +63,20 @@ class PositivesReport:
     """read = kept + everything in `dropped`."""
 
     read: int = 0
-    kept: Counter[str] = field(default_factory=Counter)  # by source
+    kept: Counter[str] = field(default_factory=Counter)  # by file
     dropped: Counter[str] = field(default_factory=Counter)  # by first reason
+    sources: list[SourceUse] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # titles of optional sources that are not there
+
+
+Scored = Callable[[PositiveSource], Iterator[Positive]]
+"""Positives of kind "annotator", which need a run."""
 
 
 def load_positives(
-    cfg: PositivesConfig, contaminated: Contaminated, seed: int = 0
+    cfg: PositivesConfig, contaminated: Contaminated, seed: int = 0, scored: Scored | None = None
 ) -> tuple[pa.Table, PositivesReport]:
-    """All positives of schema POSITIVE, exact duplicates and benchmark hits dropped and counted.
+    """All positives of schema POSITIVE; copies, near-copies and benchmark hits dropped and counted.
 
     Raises UserError for a source that is absent, unreadable or gives nothing.
     """
@@ -74,28 +85,58 @@ def load_positives(
             "annotator.positives.sources: empty; name archives or instruction data with good code"
         )
     report = PositivesReport()
-    seen: set[bytes] = set()
+    seen, copies = set[bytes](), Copies()
     kept: list[Positive] = []
+    present = {source.title for source in cfg.sources if not source.optional or _is_there(source)}
     for number, source in enumerate(cfg.sources):
+        if source.stands_in_for in present and source.stands_in_for:
+            continue
+        if source.title not in present:
+            report.absent.append(source.title)
+            continue
+        dropped: Counter[str] = Counter()
         found: list[Positive] = []
-        for positive in _read(source):
-            report.read += 1
+        read = 0
+        for positive in _read(source, scored):
+            read += 1
             if reason := _unfit(positive.text, cfg, seen):
-                report.dropped[reason] += 1
+                dropped[reason] += 1
             else:
                 found.append(positive)
         hits = contaminated([positive.text for positive in found])
         clean = [positive for positive, hit in zip(found, hits, strict=True) if hit is None]
-        report.dropped["contaminated"] += len(found) - len(clean)
+        dropped["contaminated"] = len(found) - len(clean)
+        new = copies.new([positive.text for positive in clean])
+        dropped["near_duplicate"] = int((~new).sum())
+        clean = [positive for positive, own in zip(clean, new, strict=True) if own]
         if not clean:
             raise UserError(
-                f"annotator.positives.sources[{number}]: no usable positive in {source.paths[:3]}"
+                f"annotator.positives.sources[{number}]: no usable positive in {source.paths[:3] or source.title}"
             )
-        chosen = _sample(clean, source.max_documents, seed)
-        report.dropped["not_sampled"] += len(clean) - len(chosen)
+        limits = [limit for limit in (source.max_documents, cfg.max_per_source) if limit]
+        chosen = _sample(clean, min(limits, default=0), seed)
+        dropped["not_sampled"] = len(clean) - len(chosen)
+        report.read += read
+        report.dropped.update(dropped)
         report.kept.update(positive.source for positive in chosen)
+        report.sources.append(
+            SourceUse(
+                name=source.title,
+                kind=source.kind,
+                role="positive",
+                read=read,
+                kept=len(chosen),
+                dropped={reason: count for reason, count in sorted(dropped.items()) if count},
+                stands_in_for=source.stands_in_for,
+                sha256={file.name: _sha256(file) for file in (_files(source) if source.paths else [])},
+            )
+        )
         kept += chosen
-    columns = zip(*kept, strict=True)
+    if not kept:
+        raise UserError(
+            f"annotator.positives.sources: none of {', '.join(report.absent)} is there; download one of them"
+        )
+    columns = [*zip(*kept, strict=True), [text_hash(positive.text).hex() for positive in kept]]
     return pa.table([pa.array(column, kind) for column, kind in zip(columns, POSITIVE.types, strict=True)],
                     schema=POSITIVE), report  # fmt: skip
 
@@ -114,6 +155,21 @@ def code_of(answer: str) -> tuple[str, str]:
     if not blocks:
         return answer, ""
     return "\n\n".join(body.rstrip("\n") for _, body in blocks) + "\n", blocks[0][0]
+
+
+_NAMED = re.compile(
+    r"(?<![\w+#.])(?:(C\+\+|C#|Python|Java|JavaScript|TypeScript|Rust|Ruby|PHP|Kotlin|Scala|Swift|Dart|SQL|HTML|CSS)"
+    r"|(C|Go|R|Bash|Shell)(?=\s+(?:program|function|code|script|method|struct|snippet|command)))(?![\w+#])"
+)
+
+
+def named_language(question: str) -> str:
+    """The one language that a question names ("Write a C++ program that ..."), "" for none or several.
+
+    Names that are also words or letters (Go, C, R) count before a word like "program".
+    """
+    named = {language.canonical(strong or weak) for strong, weak in _NAMED.findall(question)}
+    return named.pop() if len(named) == 1 else ""
 
 
 def _unfit(text: str, cfg: PositivesConfig, seen: set[bytes]) -> str:
@@ -139,7 +195,21 @@ def _sample(positives: list[Positive], limit: int, seed: int) -> list[Positive]:
     return [positives[i] for i in np.sort(chosen)]
 
 
-def _read(source: PositiveSource) -> Iterator[Positive]:
+def _is_there(source: PositiveSource) -> bool:
+    return source.kind == "annotator" or all(Path(path).exists() for path in source.paths)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(source: PositiveSource, scored: Scored | None) -> Iterator[Positive]:
+    if source.kind == "annotator":
+        if scored is None:
+            raise UserError("annotator.positives: sources of kind annotator need a run with that annotator")
+        yield from scored(source)
+        return
     for path in _files(source):
         try:
             yield from (_archive if source.kind == "archive" else _instructions)(path, source)
@@ -207,6 +277,8 @@ def _instructions(path: Path, source: PositiveSource) -> Iterator[Positive]:
         said = record.get(source.language_field) or "" if source.language_field else tag
         group = f"row {number}" if not source.group_field else str(record.get(source.group_field))
         lang = language.canonical(str(said)) or source.language
+        if not lang and source.task_field and source.code == "fences":
+            lang = named_language(str(record.get(source.task_field) or ""))
         yield Positive(code, lang, f"{path.name}/{group}", path.name, str(number))
 
 
@@ -214,7 +286,7 @@ def _records(path: Path, source: PositiveSource) -> Iterator[Any]:
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        wanted = {source.text_field, source.language_field, source.group_field}
+        wanted = {source.text_field, source.language_field, source.group_field, source.task_field}
         with pq.ParquetFile(path) as file:
             columns = [name for name in file.schema_arrow.names if name in wanted]
             for batch in file.iter_batches(1024, columns=columns):

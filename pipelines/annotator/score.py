@@ -37,13 +37,21 @@ class Scorer:
         self._encoder = Encoder(cfg.encoder)
         self._config, self._directory = cfg, head_dir
 
-    def score(self, text: pa.Array | pa.ChunkedArray) -> np.ndarray:
-        """Mean probability of "good" over each document's windows, float32 [n] in [0, 1]; NaN for a null."""
+    def score(
+        self, text: pa.Array | pa.ChunkedArray, lang: pa.Array | pa.ChunkedArray | None = None
+    ) -> np.ndarray:
+        """Mean score of each document's windows, float32 [n] in [0, 1]; NaN for a null.
+
+        `lang` chooses the head where languages have their own; without it all documents have the shared one.
+        """
         scores = np.empty(len(text), np.float32)
+        names = None if lang is None or not self._head.by_language else np.array(lang.to_pylist(), object)
         for start in range(0, len(text), _DOCUMENTS):
             windows = self._encoder.windows(text.slice(start, _DOCUMENTS))
-            probability = self._head.probability(self._encoder.embed(windows))
-            scores[start : start + _DOCUMENTS] = windows.mean(probability)
+            own = None if names is None else names[start + windows.document]
+            scores[start : start + _DOCUMENTS] = windows.mean(
+                self._head.score(self._encoder.embed(windows), own)
+            )
         return scores
 
     @cached_property

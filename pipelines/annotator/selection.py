@@ -1,10 +1,18 @@
 """Selection: in each language, the best documents up to that language's token budget (paper 2.3).
 
 A score histogram is an Arrow table `lang, bin, tokens, documents` with one row per bin that is not empty:
-exact sums, so that histograms of shards add up in any order. A bin is 1/65,536 of a score wide. Documents of
-one bin cannot be told apart: the bin in which the budget is reached is taken or left as a whole, whichever
-comes nearer to the budget, and what was realised is reported. (Always taking it let one 90,000-token header
-triple a small budget.)
+exact sums, so that histograms of shards add up in any order. A bin is 1/65,536 of a score wide.
+
+Two modes. *Calibrated*: from a sample of shards. Documents of one bin cannot be told apart: the bin in which the
+budget is reached is taken or left as a whole, whichever comes nearer to the budget, and the 95 % interval of what
+all shards will give is stated. (Always taking it let one 90,000-token header triple a small budget.) *Exact*
+(`pipelines.annotator.exact`): all shards are scored, and inside the boundary bin documents are told apart by
+(score, ordinal), so that the budget is missed by half a document at most.
+
+A language that has less than its budget is `exhausted`: all of it is selected and the rest of its budget stays
+unspent, or with `redistribute` goes to the other languages in proportion to theirs. In a live stream the cuts
+are fixed before it starts: a language that fills early goes on giving what reaches its cut, so that which documents
+are selected never depends on how far the stream is; `Realised` says when it filled and what it came to.
 """
 
 from __future__ import annotations
@@ -20,13 +28,12 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipelines.annotator.config import SelectionConfig
+from pipelines.annotator.cuts import NOTHING, Cuts
 from snowcoder.base import Config, UserError
 from snowcoder.files import write_atomically
 
 BINS = 65_536
 PLOT_BINS = 64
-NOTHING = 2.0
-"""A threshold that no score reaches."""
 
 HISTOGRAM = pa.schema(
     [("lang", pa.string()), ("bin", pa.int32()), ("tokens", pa.int64()), ("documents", pa.int64())]
@@ -38,32 +45,61 @@ class PlotHistogram(Config):
     tokens: tuple[int, ...]
 
 
+class Interval(Config):
+    """95 % interval of the tokens that all shards will give, when some were scored."""
+
+    estimate: float
+    low: float
+    high: float
+
+
 class LanguageSelection(Config):
     threshold: float  # documents with score >= threshold are selected
+    last: int | None = (
+        None  # exact: of documents at the threshold itself, those up to this ordinal; None: all
+    )
     budget_tokens: int
     tokens: int  # all scored tokens of the language
     kept_tokens: int
     documents: int
     kept_documents: int
     status: Literal["filled", "exhausted"]  # exhausted: all there is, less than the budget
+    interval: Interval | None = None  # calibrated
+    repositories: dict[str, tuple[float, int]] = {}
+    """Repositories over their quota: score and ordinal of the last document that is within it."""
     histogram: PlotHistogram
 
 
 class Selection(Config):
-    """Thresholds and what they select; `selection.json`."""
+    """Cuts and what they select; `selection.json`."""
 
     annotator: str
+    mode: Literal["exact", "calibrated"] = "calibrated"
     budget_tokens: int
     realised_tokens: int
     languages: dict[str, LanguageSelection]
+    interval: Interval | None = None
+    """Calibrated: of the tokens over all languages."""
+    sampled_shards: int | None = None
+    total_shards: int | None = None
 
     @property
-    def thresholds(self) -> dict[str, float]:
-        return {lang: chosen.threshold for lang, chosen in self.languages.items()}
+    def thresholds(self) -> Cuts:
+        return Cuts(
+            {lang: chosen.threshold for lang, chosen in self.languages.items()},
+            {lang: chosen.last for lang, chosen in self.languages.items() if chosen.last is not None},
+            {lang: chosen.repositories for lang, chosen in self.languages.items() if chosen.repositories},
+        )
 
-    def selects(self, lang: pa.Array | pa.ChunkedArray, score: np.ndarray) -> np.ndarray:
-        """Which documents are selected, bool [n]. A NaN score or a language never seen is not."""
-        return score >= _of_language(lang, self.thresholds, NOTHING)
+    def selects(
+        self,
+        lang: pa.Array | pa.ChunkedArray,
+        score: np.ndarray,
+        ordinal: np.ndarray | None = None,
+        repo: pa.Array | pa.ChunkedArray | None = None,
+    ) -> np.ndarray:
+        """Which documents are selected, bool [n]; see `Cuts.select`."""
+        return self.thresholds.select(lang, score, ordinal, repo)
 
     def write(self, path: Path) -> None:
         write_atomically(path, self.model_dump_json(indent=1).encode())
@@ -111,21 +147,19 @@ def thresholds(
 ) -> dict[str, float]:
     """The score from which each language's documents are selected."""
     budget = _budgets(total, budget_tokens, mix)
-    return {lang: _cut(total, lang, tokens)[0] for lang, tokens in budget.items()}
+    return {lang: cut_bins(total, lang, tokens)[0] for lang, tokens in budget.items()}
 
 
 def select(total: pa.Table, cfg: SelectionConfig, annotator: str) -> Selection:
-    """Thresholds for the budget, from a histogram of all that was scored.
+    """Cuts at whole bins for the budget, from a histogram of all that was scored.
 
     Raises UserError when `mix` names a language that was never scored.
     """
-    everything = pc.sum(total["tokens"]).as_py() or 0
-    budget_tokens = cfg.budget_tokens if cfg.fraction is None else math.ceil(cfg.fraction * everything)
+    budget_tokens = wanted_tokens(total, cfg)
     languages = {}
-    for lang, budget in _budgets(total, budget_tokens, cfg.mix).items():
-        threshold, (bins, tokens, documents) = _cut(total, lang, budget)
+    for lang, budget in spread(total, budget_tokens, cfg).items():
+        threshold, (bins, tokens, documents) = cut_bins(total, lang, budget)
         kept = bins >= threshold * BINS
-        plot = np.bincount(bins * PLOT_BINS // BINS, tokens, PLOT_BINS).astype(np.int64)
         languages[lang] = LanguageSelection(
             threshold=threshold,
             budget_tokens=budget,
@@ -134,9 +168,7 @@ def select(total: pa.Table, cfg: SelectionConfig, annotator: str) -> Selection:
             documents=int(documents.sum()),
             kept_documents=int(documents[kept].sum()),
             status="filled" if tokens.sum() >= budget else "exhausted",
-            histogram=PlotHistogram(
-                edges=tuple((np.arange(PLOT_BINS + 1) / PLOT_BINS).tolist()), tokens=tuple(plot.tolist())
-            ),
+            histogram=plotted(bins, tokens),
         )
     realised = sum(language.kept_tokens for language in languages.values())
     return Selection(
@@ -144,27 +176,43 @@ def select(total: pa.Table, cfg: SelectionConfig, annotator: str) -> Selection:
     )
 
 
-def sampling_interval(
-    shards: Sequence[pa.Table], selection: Selection, total_shards: int
-) -> tuple[float, float, float]:
-    """(estimate, low, high) of the tokens selected over all shards, when a random sample of them was scored.
+def wanted_tokens(total: pa.Table, cfg: SelectionConfig) -> int:
+    everything = pc.sum(total["tokens"]).as_py() or 0
+    return cfg.budget_tokens if cfg.fraction is None else math.ceil(cfg.fraction * everything)
 
-    Cluster sampling (Cochran, Sampling Techniques, chapter 9A): with mean y and variance s² of the m sampled
-    of M shards, the total is My and its variance M²(1 - m/M)s²/m; 95 % by the normal law. The thresholds are
-    taken as given. Raises ValueError for fewer than two sampled shards.
+
+def plotted(bins: np.ndarray, tokens: np.ndarray) -> PlotHistogram:
+    plot = np.bincount(bins * PLOT_BINS // BINS, tokens, PLOT_BINS).astype(np.int64)
+    return PlotHistogram(
+        edges=tuple((np.arange(PLOT_BINS + 1) / PLOT_BINS).tolist()), tokens=tuple(plot.tolist())
+    )
+
+
+def spread(
+    total: pa.Table, budget_tokens: int, cfg: SelectionConfig, eligible: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Tokens to select by language. With `redistribute`, what a language lacks goes to those that have more.
+
+    `eligible`: tokens that a language can give, when that is less than `total` has of it.
     """
-    selected = np.array([_selected_tokens(shard, selection) for shard in shards], np.float64)
-    if len(selected) < 2:
-        raise ValueError("a sampling interval needs at least two shards")
-    estimate = selected.mean() * total_shards
-    left = max(0.0, 1 - len(selected) / total_shards)
-    half = 1.96 * total_shards * math.sqrt(left * selected.var(ddof=1) / len(selected))
-    return estimate, max(0.0, estimate - half), estimate + half
-
-
-def _selected_tokens(shard: pa.Table, selection: Selection) -> int:
-    score = shard["bin"].to_numpy() / BINS
-    return int(shard["tokens"].to_numpy()[selection.selects(shard["lang"], score)].sum())
+    budgets = _budgets(total, budget_tokens, cfg.mix)
+    if not cfg.redistribute:
+        return budgets
+    sums = total.group_by("lang").aggregate([("tokens", "sum")])
+    able = eligible or dict(zip(sums["lang"].to_pylist(), sums["tokens_sum"].to_pylist(), strict=True))
+    final: dict[str, int] = {}
+    open_ = {lang: budget for lang, budget in budgets.items() if budget}
+    left = sum(open_.values())
+    while open_:
+        shares = sum(open_.values())
+        full = {lang for lang, own in open_.items() if left * own >= able[lang] * shares}
+        if not full:
+            final |= {lang: -(-left * own // shares) for lang, own in open_.items()}
+            break
+        final |= {lang: able[lang] for lang in full}
+        left -= sum(able[lang] for lang in full)
+        open_ = {lang: own for lang, own in open_.items() if lang not in full}
+    return {lang: final.get(lang, 0) for lang in budgets}
 
 
 def _budgets(
@@ -185,7 +233,9 @@ def _budgets(
     return {lang: math.ceil(budget_tokens * mix.get(lang, 0.0) / whole) for lang in tokens}
 
 
-def _cut(total: pa.Table, lang: str, budget: int) -> tuple[float, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def cut_bins(
+    total: pa.Table, lang: str, budget: int
+) -> tuple[float, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(threshold, (bins ascending, tokens, documents)) of one language."""
     rows = total.filter(pc.equal(total["lang"], lang)).sort_by("bin")
     bins, tokens, documents = (rows[name].to_numpy() for name in ("bin", "tokens", "documents"))
@@ -200,14 +250,3 @@ def _cut(total: pa.Table, lang: str, budget: int) -> tuple[float, tuple[np.ndarr
         reached -= 1
     threshold = bins[::-1][reached] / BINS if reached >= 0 else NOTHING
     return float(threshold), (bins, tokens, documents)
-
-
-def _of_language(
-    lang: pa.Array | pa.ChunkedArray, values: Mapping[str, float], otherwise: float
-) -> np.ndarray:
-    coded = lang.cast(pa.string()).dictionary_encode()
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    if not isinstance(coded, pa.DictionaryArray):  # what combining no chunk at all may give
-        return np.empty(0)
-    by_code = np.array([*(values.get(name, otherwise) for name in coded.dictionary.to_pylist()), otherwise])
-    return by_code[coded.indices.fill_null(-1).to_numpy()]

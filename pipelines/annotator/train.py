@@ -1,174 +1,394 @@
-"""Training the annotator: windows -> embeddings -> linear head, and its ROC-AUC on groups it never saw."""
+"""Training an annotator: windows -> embeddings -> heads, and its quality on documents and repositories it never saw."""
 
 from __future__ import annotations
 
+import shutil
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import mmh3
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.annotator.baselines import BagOfTokens, Length
+from pipelines.annotator.calibration import calibration_error, log_loss, temperature
 from pipelines.annotator.config import AnnotatorConfig
 from pipelines.annotator.encoder import Encoder
-from pipelines.annotator.head import Head, fit_head
-from pipelines.annotator.positives import text_hash
-from pipelines.annotator.roc import auc_at_like_size, auc_interval, roc_auc
+from pipelines.annotator.fit import Examples, balanced
+from pipelines.annotator.head import Head
+from pipelines.annotator.matched import Scorers, compare
+from pipelines.annotator.quality import BAG, FILE, LENGTH, AnnotatorMetrics, Comparison, Estimate, HeldOut
+from pipelines.annotator.roc import auc_at_like_size, auc_interval, roc_auc, spearman
 from pipelines.annotator.score import identity
+from pipelines.annotator.splits import hashed, sample_negatives, split
 from pipelines.annotator.windows import Windows
-from snowcoder.base import Config, UserError
+from pipelines.annotator.workers import Fitted, Part, Problem, fit
 from snowcoder.files import write_atomically
 
+ENCODER = "encoder"
+"""Folder of a fine-tuned encoder beside its head."""
+_WORK = "work"
 _LIKE_SIZE_SAMPLE = 2000  # of each class: 4 million pairs
+_FEW = 0.05  # of the labels on one side: the middle of the scale divides nothing
 
 
-class AnnotatorReport(Config):
-    """What `metrics.json` holds. AUC figures are of held-out documents; "length" is log bytes alone."""
+@dataclass(frozen=True)
+class Documents:
+    """What is learnt from. `held_out` is never seen; `validation` decides when to stop, and calibrates."""
 
-    annotator: str
-    auc: float
-    ci: tuple[float, float]  # 95 %, resampling groups
-    n_positive: int  # held out
-    n_negative: int
-    groups_positive: int  # held out
-    groups_negative: int
-    length_auc: float  # shorter or longer, whichever the training documents say is better
-    like_size_auc: float | None  # over pairs whose sizes differ by less than 2 x; None: no such pair
-    train_positive: int
-    train_negative: int
-    languages: dict[str, tuple[int, int]]  # positives, negatives used
-    encoder: str
-    window_tokens: int
-    windows: int
-    embed_seconds: float
-    documents_per_second: float
+    text: pa.ChunkedArray
+    lang: np.ndarray  # object [n]
+    group: np.ndarray  # int64 [n]
+    target: np.ndarray  # float64 [n, outputs] in [0, 1]
+    good: np.ndarray  # bool [n]: binary, or on the upper side of the labels
+    held_out: np.ndarray  # bool [n]
+    validation: np.ndarray  # bool [n]
 
-    def line(self) -> str:
-        low, high = self.ci
-        return (
-            f"{self.annotator}: held-out ROC-AUC {self.auc:.3f} (95 % interval {low:.3f} to {high:.3f}; "
-            f"{self.n_positive} positives of {self.groups_positive} groups, {self.n_negative} negatives of "
-            f"{self.groups_negative}); length alone {self.length_auc:.3f}"
-        )
+    @cached_property
+    def training(self) -> np.ndarray:
+        return ~(self.held_out | self.validation)
+
+    @cached_property
+    def size(self) -> np.ndarray:
+        return pc.binary_length(self.text).to_numpy()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What quality is measured on beside held-out documents."""
+
+    solutions: pa.Table  # of schema `matched.SOLUTION`
+    unseen: pa.Table  # `text`, `lang`, `group`: files of repositories that training never sees
 
 
 def train_annotator(
-    positives: pa.Table, negatives: pa.Table, cfg: AnnotatorConfig, out_dir: Path
-) -> AnnotatorReport:
-    """Train on `positives` against a sample of `negatives`; write `head.safetensors` and `metrics.json`.
+    positives: pa.Table,
+    negatives: pa.Table,
+    cfg: AnnotatorConfig,
+    out_dir: Path,
+    *,
+    unseen: frozenset[str] | None = None,
+    measure: Measure | None = None,
+    about: dict[str, Any] | None = None,
+) -> AnnotatorMetrics:
+    """Train a binary annotator on `positives` against a sample of `negatives`; write `head.safetensors` and
+    `metrics.json`.
 
     Both tables have `text`, `group` and `lang`. Nobody checks here for benchmarks: positives come clean from
-    `load_positives`, negatives from the kept corpus. The head that is measured is the head that is kept: it
-    never sees the held-out documents. Raises UserError when a class has fewer than two groups, or no negative
-    is in a positive's language.
+    `load_positives`, negatives from the kept corpus. `unseen`: groups of negatives that are held out; None: a share
+    of them. `about`: more fields of the metrics. The head that is measured is the head that is kept. Raises UserError
+    when a class has fewer than two groups, or no negative is in a positive's language.
     """
-    columns = ["text", "lang", "group"]
-    negatives = sample_negatives(positives, negatives, cfg)
-    documents = pa.concat_tables(
-        [table.select(columns).cast(_TRAINING) for table in (positives, negatives)]
-    ).combine_chunks()
-    good = np.arange(len(documents)) < len(positives)
-    group = np.array([mmh3.hash(name, cfg.seed) for name in documents["group"].to_pylist()], np.int64)
-    held_out = np.zeros(len(documents), bool)
-    for label, kind in ((good, "positives"), (~good, "negatives")):
-        held_out[label] = split(group[label], cfg.held_out, kind)
-
-    encoder = Encoder(cfg.encoder)
-    start = time.perf_counter()
-    windows = encoder.windows(documents["text"])
-    embeddings = encoder.embed(windows)
-    seconds = time.perf_counter() - start
-    head = _fit(embeddings, windows, good, ~held_out, cfg)
-    head.save(out_dir, identity(cfg))
-
-    score = windows.mean(head.probability(embeddings))
-    size = pc.binary_length(documents["text"]).to_numpy()
-    test_score, test_good, test_group = score[held_out], good[held_out], group[held_out]
-    few = _few_of_each(test_good, cfg.seed)
-    like = auc_at_like_size(test_score[few], test_good[few], size[held_out][few])
-    shorter_is_better = roc_auc(-size[~held_out], good[~held_out]) > 0.5
-    report = AnnotatorReport(
-        annotator=cfg.name,
-        auc=roc_auc(test_score, test_good),
-        ci=auc_interval(test_score, test_good, test_group, cfg.bootstrap, cfg.seed),
-        n_positive=int(test_good.sum()),
-        n_negative=int((~test_good).sum()),
-        groups_positive=len(np.unique(test_group[test_good])),
-        groups_negative=len(np.unique(test_group[~test_good])),
-        length_auc=roc_auc(size[held_out] * (-1 if shorter_is_better else 1), test_good),
-        like_size_auc=None if np.isnan(like) else like,
-        train_positive=int((good & ~held_out).sum()),
-        train_negative=int((~good & ~held_out).sum()),
-        languages=_languages(documents["lang"], good),
-        encoder=cfg.encoder.path,
-        window_tokens=cfg.encoder.window_tokens,
-        windows=len(windows),
-        embed_seconds=round(seconds, 3),
-        documents_per_second=round(len(documents) / seconds, 2),
+    good_held = split(hashed(positives["group"].to_pylist(), cfg.seed), cfg.held_out, "positives")
+    if unseen is None:
+        negatives = sample_negatives(positives, negatives, cfg)
+        other_held = split(hashed(negatives["group"].to_pylist(), cfg.seed), cfg.held_out, "negatives")
+    else:
+        apart = np.isin(np.array(negatives["group"].to_pylist(), object), list(unseen))
+        sides = [
+            sample_negatives(positives.filter(pa.array(p)), negatives.filter(pa.array(n)), cfg)
+            for p, n in ((~good_held, ~apart), (good_held, apart))
+        ]
+        negatives = pa.concat_tables(sides)
+        other_held = np.arange(len(negatives)) >= len(sides[0])
+    table = pa.concat_tables([t.select(_TRAINING.names).cast(_TRAINING) for t in (positives, negatives)])
+    good = np.arange(len(table)) < len(positives)
+    documents = _documents(
+        table, good[:, None].astype(np.float64), good, np.concatenate([good_held, other_held]), cfg
     )
-    write_atomically(out_dir / "metrics.json", report.model_dump_json(indent=1).encode())
-    return report
+    return _train(documents, cfg, out_dir, measure, about or {})
 
 
-def sample_negatives(positives: pa.Table, negatives: pa.Table, cfg: AnnotatorConfig) -> pa.Table:
-    """A seeded sample of `negatives` that are not also positives, in the positives' language mix if asked.
-
-    Takes what there is when a language has too few. Raises UserError when nothing is left.
-    """
-    known = {text_hash(text) for text in positives["text"].to_pylist()}
-    fresh = np.array([text_hash(text) not in known for text in negatives["text"].to_pylist()], bool)
-    wanted: dict[str | None, int] = {None: round(cfg.negatives_per_positive * len(positives))}
-    lang = np.array(negatives["lang"].to_pylist(), object)
-    if cfg.negatives_match_language:
-        counts = pc.value_counts(positives["lang"].combine_chunks()).to_pylist()
-        wanted = {c["values"]: round(cfg.negatives_per_positive * c["counts"]) for c in counts}
-    rng = np.random.default_rng(cfg.seed)
-    chosen = []
-    for name, count in sorted(wanted.items(), key=lambda item: item[0] or ""):
-        pool = np.flatnonzero(fresh & (lang == name) if name is not None else fresh)
-        chosen.append(rng.permutation(pool)[:count])
-    rows = np.sort(np.concatenate(chosen))
-    if not len(rows):
-        raise UserError(
-            f"annotator: none of {len(negatives)} kept documents can be a negative for positives in "
-            f"{sorted(set(positives['lang'].to_pylist()))}; keep such documents, or set "
-            "negatives_match_language: false"
-        )
-    return negatives.take(pa.array(rows))
-
-
-def split(group: np.ndarray, share: float, kind: str = "documents") -> np.ndarray:
-    """Which documents are held out, bool [n]: whole groups, in hash order, until `share` of them is reached.
-
-    A group that would hold out more than twice the share stays in training, unless there is no other way.
-    Raises UserError when there are fewer than two groups.
-    """
-    names, member, counts = np.unique(group, return_inverse=True, return_counts=True)
-    if len(names) < 2:
-        raise UserError(
-            f"annotator: the {kind} are of one group; a held-out split needs two packages or folders"
-        )
-    out = np.zeros(len(names), bool)
-    for place in range(len(names)):  # hashes are in order, and a hash's order is random
-        if counts[out].sum() >= share * len(group):
-            break
-        out[place] = counts[out].sum() + counts[place] <= 2 * share * len(group)
-    if not out.any():
-        out[np.argmin(counts)] = True
-    return out[member]
+def train_regression(
+    labelled: pa.Table,
+    target: np.ndarray,
+    cfg: AnnotatorConfig,
+    out_dir: Path,
+    *,
+    unseen: frozenset[str] | None = None,
+    measure: Measure | None = None,
+    about: dict[str, Any] | None = None,
+) -> AnnotatorMetrics:
+    """Train a regression on documents (`text`, `group`, `lang`) and their labels `target`, float [n, outputs] in
+    [0, 1]; the rest as `train_annotator`. "Good" is a mean label of the middle of the scale or more; where that
+    leaves fewer than one in twenty on a side, one above the median."""
+    mean = target.mean(1)
+    good = mean >= 0.5
+    if not _FEW <= good.mean() <= 1 - _FEW:
+        good = mean > np.median(mean)
+    group = labelled["group"].to_pylist()
+    if unseen is None:
+        held_out = split(hashed(group, cfg.seed), cfg.held_out, "labelled documents")
+    else:
+        held_out = np.isin(np.array(group, object), list(unseen))
+    table = labelled.select(_TRAINING.names).cast(_TRAINING)
+    return _train(_documents(table, target, good, held_out, cfg), cfg, out_dir, measure, about or {})
 
 
 _TRAINING = pa.schema([("text", pa.large_string()), ("lang", pa.string()), ("group", pa.string())])
 
 
+def _documents(
+    table: pa.Table, target: np.ndarray, good: np.ndarray, held_out: np.ndarray, cfg: AnnotatorConfig
+) -> Documents:
+    group = hashed(table["group"].to_pylist(), cfg.seed)
+    validation = np.zeros(len(table), bool)
+    for side in (good, ~good) if cfg.task == "binary" else (np.ones_like(good),):
+        side = side & ~held_out
+        # Three groups, or training would be left with one.
+        if cfg.training.validation and len(np.unique(group[side])) > 2:
+            validation[side] = split(group[side], cfg.training.validation)
+    if cfg.task == "binary" and not (validation & good).any() * (validation & ~good).any():
+        validation[:] = False
+    lang = np.array(table["lang"].to_pylist(), object)
+    return Documents(table["text"], lang, group, target, good, held_out, validation)
+
+
+def _train(
+    documents: Documents, cfg: AnnotatorConfig, out_dir: Path, measure: Measure | None, about: dict[str, Any]
+) -> AnnotatorMetrics:
+    work = (out_dir / _WORK).resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    encoder = Encoder(cfg.encoder)
+    start = time.perf_counter()
+    windows = encoder.windows(documents.text)
+    embeddings = encoder.embed(windows)
+    embed_seconds = time.perf_counter() - start
+
+    start = time.perf_counter()
+    found = _fit(documents, windows, embeddings, cfg, work)
+    if cfg.training.finetune.enabled:
+        from pipelines.annotator.finetune import finetune
+
+        directory = finetune(documents, windows, found.head, cfg, work, out_dir / ENCODER)
+        cfg = with_encoder(cfg, out_dir)
+        assert str(directory) == cfg.encoder.path
+        encoder = Encoder(cfg.encoder)
+        embeddings = encoder.embed(windows)
+        found = _fit(documents, windows, embeddings, cfg, work)
+    head, heat, log_losses, errors = _calibrated(found.head, documents, windows, embeddings)
+    train_seconds = time.perf_counter() - start
+    head.save(out_dir, identity(cfg))
+    shutil.rmtree(work, ignore_errors=True)
+
+    outputs = _by_document(windows, head.outputs(embeddings, documents.lang[windows.document]))
+    baselines = _Baselines(documents, cfg)
+    quality: tuple[Comparison, ...] = ()
+    if measure is not None:
+        scorers: Scorers = {cfg.name: lambda table: _score(encoder, head, table), **baselines.scorers()}
+        quality = compare(measure.solutions, measure.unseen, scorers, cfg.quality, cfg.seed)
+    metrics = AnnotatorMetrics.model_validate(
+        {
+            "annotator": cfg.name,
+            "recipe": cfg.recipe,
+            "task": cfg.task,
+            "outputs": cfg.outputs,
+            "encoder": cfg.encoder.path,
+            "finetuned": cfg.training.finetune.enabled,
+            "window_tokens": cfg.encoder.window_tokens,
+            "key": "",
+            "noise": False,
+            "seed": cfg.seed,
+            "workers": cfg.training.workers,
+            "steps": found.steps,
+            "best_step": found.best_step,
+            "train_positive": int((documents.good & ~documents.held_out).sum()),
+            "train_negative": int((~documents.good & ~documents.held_out).sum()),
+            "languages": _languages(documents),
+            "temperature": heat,
+            "per_language": tuple(head.languages),
+            "windows": len(windows),
+            "embed_seconds": round(embed_seconds, 3),
+            "train_seconds": round(train_seconds, 3),
+            "documents_per_second": round(len(documents.text) / embed_seconds, 2),
+            "held_out": _held_out(documents, outputs, baselines, cfg, log_losses, errors),
+            "quality": quality,
+            **about,
+        }
+    )
+    write_atomically(out_dir / FILE, metrics.model_dump_json(indent=1).encode())
+    return metrics
+
+
+def with_encoder(cfg: AnnotatorConfig, directory: Path) -> AnnotatorConfig:
+    """The settings that the annotator in `directory` scores with: its own encoder, where it fine-tuned one."""
+    if not cfg.training.finetune.enabled:
+        return cfg
+    return cfg.model_copy(
+        update={"encoder": cfg.encoder.model_copy(update={"path": str((directory / ENCODER).resolve())})}
+    )
+
+
 def _fit(
-    embeddings: np.ndarray, windows: Windows, good: np.ndarray, training: np.ndarray, cfg: AnnotatorConfig
-) -> Head:
+    documents: Documents, windows: Windows, embeddings: np.ndarray, cfg: AnnotatorConfig, work: Path
+) -> Fitted:
     """Every window is an example with its document's label; a document weighs 1, whatever its windows."""
-    used = training[windows.document]
-    weight = 1.0 / windows.counts()[windows.document]
-    return fit_head(embeddings[used], good[windows.document][used], weight[used], cfg.head)
+    names = _own_heads(documents, cfg)
+    code = {name: place for place, name in enumerate(names)}
+    own = np.array([code.get(name, -1) for name in documents.lang], np.int32)
+
+    def part(which: np.ndarray) -> Part:
+        weight, own_weight = np.zeros(len(which)), np.zeros(len(which))
+        if which.any():
+            weight[which] = balanced(documents.target[which], np.ones(which.sum()), cfg.task)
+        for place in range(len(names)):
+            mine = which & (own == place)
+            classes = len(np.unique(documents.good[mine]))
+            if mine.any() and (classes == 2 or cfg.task == "regression"):
+                own_weight[mine] = balanced(documents.target[mine], np.ones(mine.sum()), cfg.task)
+        used = which[windows.document]
+        at = windows.document[used]
+        counts = windows.counts()[at]
+        examples = Examples(embeddings[used], documents.target[at], weight[at] / counts)
+        return Part(examples, own[at], own_weight[at] / counts)
+
+    problem = Problem(cfg.task, names, part(documents.training), part(documents.validation))
+    return fit(problem, cfg.head, cfg.training, work)
+
+
+def _own_heads(documents: Documents, cfg: AnnotatorConfig) -> tuple[str, ...]:
+    """Languages with enough training documents, binary: of either class."""
+    if not cfg.head.per_language:
+        return ()
+    names = []
+    for name in sorted(set(documents.lang) - {""}):
+        good = documents.good[documents.training & (documents.lang == name)]
+        fewest = len(good) if cfg.task == "regression" else min(good.sum(), (~good).sum())
+        if fewest >= cfg.head.language_documents:
+            names.append(name)
+    return tuple(names)
+
+
+def _calibrated(
+    head: Head, documents: Documents, windows: Windows, embeddings: np.ndarray
+) -> tuple[Head, float | None, tuple[float, float] | None, tuple[float, float] | None]:
+    """(head, temperature, log loss and calibration error of the held-out documents, before and after)."""
+    if head.task != "binary" or not documents.validation.any():
+        return head, None, None, None
+    lang = documents.lang[windows.document]
+
+    def cooled(t: float) -> Head:
+        own = {name: linear.scaled(1 / t) for name, linear in head.languages.items()}
+        return Head(head.linear.scaled(1 / t), head.task, own)
+
+    def probability(t: float) -> np.ndarray:
+        return windows.mean(cooled(t).score(embeddings, lang))
+
+    target = documents.good[:, None].astype(np.float64)
+
+    def weights(which: np.ndarray) -> np.ndarray:
+        return balanced(target[which], np.ones(which.sum()), "binary")
+
+    check, test = documents.validation, documents.held_out
+    heat = temperature(lambda t: probability(t)[check], documents.good[check], weights(check))
+    after = cooled(heat)
+    pairs = [
+        tuple(f(probability(t)[test], documents.good[test], weights(test)) for t in (1.0, heat))
+        for f in (log_loss, calibration_error)
+    ]
+    return after, heat, pairs[0], pairs[1]  # type: ignore[return-value]
+
+
+class _Baselines:
+    """Length and bag of tokens, fitted on the training documents; no bag where these are of one class."""
+
+    def __init__(self, documents: Documents, cfg: AnnotatorConfig):
+        used = ~documents.held_out
+        good = documents.good[used]
+        self.length = Length.fit(documents.size[used], good)
+        self.bag: BagOfTokens | None = None
+        if good.any() and not good.all():
+            texts = documents.text.filter(pa.array(used)).to_pylist()
+            weight = balanced(good[:, None].astype(np.float64), np.ones(len(good)), "binary")
+            self.bag = BagOfTokens.fit(texts, good, weight, cfg.quality.bag_bits)
+
+    def scorers(self) -> Scorers:
+        found: Scorers = {LENGTH: lambda table: self.length.score(pc.binary_length(table["text"]).to_numpy())}
+        if self.bag is not None:
+            bag = self.bag
+            found[BAG] = lambda table: bag.score(table["text"].to_pylist())
+        return found
+
+
+def _held_out(
+    documents: Documents,
+    outputs: np.ndarray,
+    baselines: _Baselines,
+    cfg: AnnotatorConfig,
+    log_losses: tuple[float, float] | None,
+    errors: tuple[float, float] | None,
+) -> HeldOut:
+    held = documents.held_out
+    score, good, group, size = (
+        outputs.mean(1)[held],
+        documents.good[held],
+        documents.group[held],
+        documents.size[held],
+    )
+    both = bool(good.any() and not good.all())
+    few = _few_of_each(good, cfg.seed)
+    like = auc_at_like_size(score[few], good[few], size[few]) if both else float("nan")
+    auc = None
+    if both:
+        low, high = auc_interval(score, good, group, cfg.bootstrap, cfg.seed)
+        auc = Estimate(value=roc_auc(score, good), low=low, high=high)
+    bag = None
+    if both and baselines.bag is not None:
+        bag = roc_auc(baselines.bag.score(documents.text.filter(pa.array(held)).to_pylist()), good)
+    extra: dict[str, Any] = {}
+    if cfg.task == "regression":
+        low, high = cfg.label_range
+        target = documents.target[held]
+        extra["rmse"] = float(np.sqrt(np.mean((outputs[held] - target) ** 2)) * (high - low))
+        extra["outputs"] = {
+            name: found
+            for i, name in enumerate(cfg.outputs)
+            if not np.isnan(found := spearman(outputs[held][:, i], target[:, i]))
+        }
+        extra["spearman"] = _spearman_interval(score, target.mean(1), group, cfg)
+    return HeldOut(
+        auc=auc,
+        length_auc=roc_auc(baselines.length.score(size), good) if both else None,
+        like_size_auc=None if np.isnan(like) else like,
+        bag_auc=bag,
+        documents=len(good),
+        positives=int(good.sum()),
+        negatives=int((~good).sum()),
+        groups=len(np.unique(group)),
+        log_loss=log_losses,
+        calibration_error=errors,
+        **extra,
+    )
+
+
+def _spearman_interval(
+    score: np.ndarray, label: np.ndarray, group: np.ndarray, cfg: AnnotatorConfig
+) -> Estimate | None:
+    """With a 95 % percentile interval by resampling groups; None where scores or labels do not vary."""
+    value = spearman(score, label)
+    if np.isnan(value):
+        return None
+    rng = np.random.default_rng(cfg.seed)
+    members = [np.flatnonzero(group == name) for name in np.unique(group)]
+    drawn = []
+    for _ in range(cfg.bootstrap):
+        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
+        drawn.append(spearman(score[rows], label[rows]))
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Estimate(value=value, low=float(low), high=float(high))
+
+
+def _by_document(windows: Windows, values: np.ndarray) -> np.ndarray:
+    return np.stack([windows.mean(values[:, i]) for i in range(values.shape[1])], axis=1)
+
+
+def _score(encoder: Encoder, head: Head, table: pa.Table) -> np.ndarray:
+    windows = encoder.windows(table["text"])
+    lang = np.array(table["lang"].to_pylist(), object)
+    return windows.mean(head.score(encoder.embed(windows), lang[windows.document]))
 
 
 def _few_of_each(good: np.ndarray, seed: int) -> np.ndarray:
@@ -177,7 +397,11 @@ def _few_of_each(good: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate([rng.permutation(pool)[:_LIKE_SIZE_SAMPLE] for pool in pools])
 
 
-def _languages(lang: pa.ChunkedArray, good: np.ndarray) -> dict[str, tuple[int, int]]:
-    names = np.array(lang.to_pylist(), object)
-    return {name: (int((good & (names == name)).sum()), int((~good & (names == name)).sum()))
-            for name in sorted(set(names))}  # fmt: skip
+def _languages(documents: Documents) -> dict[str, tuple[int, int]]:
+    return {
+        name: (
+            int((documents.good & (documents.lang == name)).sum()),
+            int((~documents.good & (documents.lang == name)).sum()),
+        )
+        for name in sorted(set(documents.lang))
+    }

@@ -189,7 +189,7 @@ def _insert(
 
 def _least_agreement(cfg: DedupConfig) -> int:
     """Signature bytes that agree at the similarity to verify: `estimate_jaccard` the other way round."""
-    return int(np.ceil((cfg.similarity * 255 + 1) / 256 * cfg.bins)) if cfg.verify and cfg.similarity else 0
+    return int(np.ceil((cfg.similarity * 255 + 1) / 256 * cfg.bins)) if cfg.verify else 0
 
 
 @nb.njit(nogil=True, cache=True)

@@ -14,7 +14,8 @@ from pipelines.kernels.owner_table import SLOT_BYTES, WIDE_SLOT_BYTES, peak_byte
 from snowcoder.base import Config
 
 _PROCESS_BYTES = 300 << 20  # a partition's interpreter, with numba, pyarrow and Ray loaded
-_SIZING = {"partitions", "expected_documents", "grow"}  # change no answer
+# What changes no answer: sizes, and the order, which each verdict's own key tells.
+_SIZING = {"partitions", "expected_documents", "grow", "order"}
 
 
 class DedupConfig(Config):
@@ -36,8 +37,14 @@ class DedupConfig(Config):
 
     prefer: tuple[Preference, ...] = ()
     """Which of the duplicates in a shard is kept: the one with most `stars`, the latest `date`, the freest
-    `license`, the shortest `path`, in the order given, then the first. Shards are claimed in the manifest's order
-    in any case. Needs whole shards."""
+    `license`, the shortest `path`, in the order given, then the first. Stars and dates are those of `source.facts`.
+    Between shards, `order` decides."""
+
+    order: Literal["seeded", "preferred"] = "seeded"
+    """In which order shards are claimed, and so whose copies are kept. `seeded`: the order of training, which then can
+    judge while it trains. `preferred`: by `prefer`, a shard by the best of its repositories (a lesser one that
+    shares its shard comes with it); everything is judged before training starts, which goes through the shards in
+    seeded order."""
 
     link: Literal["direct", "chain"] = "direct"
     """`direct`: a document goes only if it resembles one that is kept. `chain`: also if it resembles one that
@@ -49,9 +56,9 @@ class DedupConfig(Config):
     bins: Literal[64, 128, 256] = 128
     """MinHash values per document, and bytes of its signature."""
 
-    similarity: float | None = Field(None, gt=0.0, lt=1.0)
-    """Jaccard similarity from which two documents are near duplicates. Without `bands` and `rows` it chooses them
-    (`pipelines.dedup.banding.best_banding`): 0.7 gives 14 x 9 of 128 bins and 25 x 10 of 256, 0.85 gives 8 x 16
+    similarity: float = Field(0.7, gt=0.0, lt=1.0)
+    """Jaccard similarity from which two documents are near duplicates. Given without `bands` and `rows` it chooses
+    them (`pipelines.dedup.banding.best_banding`): 0.7 gives 14 x 9 of 128 bins and 25 x 10 of 256, 0.85 gives 8 x 16
     and 13 x 19. Banding is a curve, not a step: at the similarity itself it finds about half of the pairs."""
 
     bands: int = Field(16, ge=1)
@@ -63,10 +70,10 @@ class DedupConfig(Config):
     rows: int = Field(8, ge=1)
     """Bins in a band; more rows ask for more similarity."""
 
-    verify: bool = False
+    verify: bool = True
     """A near duplicate must also reach `similarity` by the estimate from the signatures (standard error 0.04 with
     128 bins, 0.03 with 256). Fewer false positives, and some recall is lost: docs/near_duplicates.md measures both.
-    Only with `link: direct`, as a chain ends far from its root."""
+    Not with `link: chain`, as a chain ends far from its root; there the default is false."""
 
     against: tuple[str, ...] = ()
     """Folders of stored indices (`pipelines.dedup.snapshot`) of other corpora, whose documents come before all of
@@ -85,7 +92,11 @@ class DedupConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _banding(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("similarity") is None:
+        if not isinstance(given, dict):
+            return given
+        if given.get("link") == "chain":
+            given = {"verify": False, **given}
+        if given.get("similarity") is None:
             return given
         if ("bands" in given) != ("rows" in given):
             raise ValueError("with similarity, give both bands and rows, or neither")
@@ -98,10 +109,10 @@ class DedupConfig(Config):
     def _consistent(self) -> Self:
         if self.bands * self.rows > self.bins:
             raise ValueError(f"bands * rows = {self.bands * self.rows} is more than bins = {self.bins}")
+        if self.order == "preferred" and not {"stars", "date"} & set(self.prefer):
+            raise ValueError("order: preferred needs stars or date in prefer")
         if self.verify and self.link == "chain":
             raise ValueError("verify needs link: direct")
-        if self.verify and self.similarity is None:
-            raise ValueError("verify needs a similarity to reach")
         if len(self.against) > 31:
             raise ValueError("against: 31 stored indices at most")
         return self

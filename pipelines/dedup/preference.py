@@ -60,7 +60,8 @@ def preference_columns(rows: pa.Table, prefer: Sequence[Preference]) -> pa.Table
     """The columns that `prefer` compares; UserError where one is missing."""
     for name in prefer:
         if name not in rows.column_names:
-            raise UserError(f"dedup.prefer: the documents have no column `{name}`; leave it out")
+            where = "; name a table in source.facts" if name in ("stars", "date") else ""
+            raise UserError(f"dedup.prefer: nothing is known of `{name}`{where}, or leave it out")
     return rows.select(list(prefer))
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import mmh3
 import numba as nb
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,16 @@ def minhash(
         _minhash(chunk.offsets, chunk.data, wanted[done:end], shingle, out[done:end])
         done = end
     return MinHashes(out, out[:, 0] == EMPTY)
+
+
+def sketch_sets(offsets: np.ndarray, hashes: np.ndarray, *, bins: int, seed: int) -> np.ndarray:
+    """uint32[n, bins]: MinHash of sets of shingle hashes uint64, set i at offsets[i]:offsets[i + 1], for draw `seed`.
+
+    Each seed is another hash function, so that many draws of the same sets measure the curve that one draw follows.
+    """
+    out = np.full((len(offsets) - 1, bins), EMPTY, np.uint32)
+    _sketch_sets(offsets, hashes, np.uint64(mmh3.hash64(str(seed), signed=False)[0]), out)
+    return out
 
 
 def shingle_hashes(text: pa.Array | pa.ChunkedArray, shingle: int = 5) -> Iterator[np.ndarray]:
@@ -159,15 +170,31 @@ def _minhash(offsets, data, wanted, shingle, out):
     for i in range(len(out)):
         if wanted[i]:
             count = _read_shingles(data, offsets[i], offsets[i + 1], shingle, oldest, window, hashes)
-            mins = out[i]
-            empty = bins
-            for k in range(count):
-                b = hashes[k] >> to_bin
-                value = np.uint32(hashes[k] & _VALUE)
-                empty -= mins[b] == EMPTY
-                mins[b] = min(mins[b], value)
-            if empty and count:
-                _fill(mins, hashes[:count], to_bin, empty)
+            _sketch(out[i], hashes[:count], to_bin)
+
+
+@nb.njit(nogil=True, cache=True)
+def _sketch_sets(offsets, hashes, salt, out):
+    bits = 0
+    while (1 << bits) < out.shape[1]:
+        bits += 1
+    for i in range(len(out)):
+        drawn = hashes[offsets[i] : offsets[i + 1]].copy()
+        for k in range(len(drawn)):
+            drawn[k] = fmix64(drawn[k] ^ salt)
+        _sketch(out[i], drawn, np.uint64(64 - bits))
+
+
+@nb.njit(inline="always", nogil=True, cache=True)
+def _sketch(mins, hashes, to_bin):
+    empty = len(mins)
+    for k in range(len(hashes)):
+        b = hashes[k] >> to_bin
+        value = np.uint32(hashes[k] & _VALUE)
+        empty -= mins[b] == EMPTY
+        mins[b] = min(mins[b], value)
+    if empty and len(hashes):
+        _fill(mins, hashes, to_bin, empty)
 
 
 @nb.njit(nogil=True, cache=True)

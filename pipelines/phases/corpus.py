@@ -43,7 +43,8 @@ class Corpus:
         return self.root / "tokenizer"
 
     def order(self, epochs: int) -> Order:
-        return Order(tuple(shard.shard for shard in self.shards), epochs, self.seed)
+        judged_before = self.curation.dedup.order == "preferred"
+        return Order(tuple(shard.shard for shard in self.shards), epochs, self.seed, judged_before)
 
     def packing(self, phase: str, documents: Documents) -> Packing:
         return Packing(phase, documents, self.sequences, str(self.tokenizer), self.seed, self.ledger_root)
@@ -116,7 +117,7 @@ def position_fingerprint(plan: Plan, global_batch: int) -> dict[str, str]:
         "shards": stable_hash([packing.identity(plan.shard(number)) for number in order.shards]),
         "curation": plan.curation.claim_stage.key if plan.curation else "",
         "sequences": packing.stage.key,
-        "seed": str(order.seed),
+        "seed": f"{order.seed}{' from the first epoch on' if order.shuffled else ''}",
         "interleave": str(packing.sequences.interleave),
         "global_batch": str(global_batch),
     }

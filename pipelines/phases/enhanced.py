@@ -7,82 +7,69 @@ then waits for each chunk at its place in the order.
 
 from __future__ import annotations
 
-import heapq
-import json
+import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.dedup.claim import claim_shard
+from pipelines.curation import kept_documents
 from pipelines.dedup.config import DedupConfig
-from pipelines.dedup.index import Index, LocalPartitions
-from pipelines.dedup.keys import document_keys
+from pipelines.dedup.keys import DocumentKeys
 from pipelines.ledger import Ledger, Stage
 from pipelines.phases.corpus import Corpus
-from pipelines.schema import Shard, ordinal, stable_hash
+from pipelines.schema import Shard, stable_hash
 from pipelines.scoring import Scoring
 from pipelines.sequences.order import Order
 from pipelines.stages.stored_index import StoredIndex
 from pipelines.stream import Plan
+from pipelines.synthesis.checks import Tally, tally
 from pipelines.synthesis.config import VerifyConfig
-from pipelines.synthesis.requests import SEED, read_chunk
+from pipelines.synthesis.duplicates import Duplicates, dedup_fields, file_keys
+from pipelines.synthesis.questions import Passes
 from pipelines.synthesis.requests import Plan as Requests
-from pipelines.synthesis.verify import VERIFY_VERSION, Seen, accepted_documents, verify
+from pipelines.synthesis.seeds import Teed
+from pipelines.synthesis.verify import VERIFY_VERSION, Runner, documents, verify, with_reasons
 from snowcoder.files import write_atomically
 
 FAILED = "failed"
 
-
-def choose_seeds(corpus: Corpus, scoring: Scoring, count: int, python_share: float) -> Iterator[pa.Table]:
-    """The `count` best-scored documents of the selection as tables of schema SEED, in corpus order.
-
-    Python gets `python_share` of them; the others share the rest in proportion to their selected documents.
-    """
-    quota = _quotas(corpus, scoring, count, python_share)
-    best: dict[str, list[tuple[float, int]]] = {lang: [] for lang in quota}
-    for shard, table in _teed(corpus, scoring, ["row", "lang", "score"]):
-        for row, lang, score in zip(
-            *(table[name].to_pylist() for name in ("row", "lang", "score")), strict=True
-        ):
-            item = (float(score), -int(ordinal(shard.shard, row)))  # of equal scores the earlier document
-            heap = best[lang]
-            if len(heap) < quota[lang]:
-                heapq.heappush(heap, item)
-            elif heap and item > heap[0]:
-                heapq.heapreplace(heap, item)
-    chosen = np.array(sorted(-negative for heap in best.values() for _, negative in heap), np.int64)
-    for shard, table in _teed(corpus, scoring, ["row", "lang", "text"]):
-        seeds = ordinal(shard.shard, table["row"].to_numpy().astype(np.int64))
-        wanted = np.isin(seeds, chosen, assume_unique=True)
-        if wanted.any():
-            found = pa.table([pa.array(seeds), table["lang"], table["text"]], schema=SEED)
-            yield found.filter(pa.array(wanted))
+_UNDER_WAY = 8  # shards that are hashed at the same time
 
 
-def _quotas(corpus: Corpus, scoring: Scoring, count: int, python_share: float) -> dict[str, int]:
-    selected: Counter[str] = Counter()
-    for _, table in _teed(corpus, scoring, ["lang"]):
-        selected.update(table["lang"].to_pylist())
-    others = sum(selected.values()) - selected["Python"]
-    python = count if not others else round(count * python_share)
-    return {
-        lang: python if lang == "Python" else round((count - python) * selected[lang] / others)
-        for lang in sorted(selected)
-    }
+def teed_documents(corpus: Corpus, scoring: Scoring) -> Teed:
+    """What phase 2 selected, as it was teed."""
+
+    def read(columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        for shard in corpus.shards:
+            path = scoring.tee_path(shard)
+            if path.exists():
+                yield shard.shard, pq.read_table(path, columns=columns)
+
+    return read
 
 
-def _teed(corpus: Corpus, scoring: Scoring, columns: list[str]) -> Iterator[tuple[Shard, pa.Table]]:
+def corpus_keys(corpus: Corpus, dedup: DedupConfig) -> Iterator[tuple[int, object, DocumentKeys]]:
+    """(shard, rows, keys) of all kept documents, by tasks with a bounded number under way. Needs a Ray session."""
+    import ray
+
+    @ray.remote(num_cpus=1)
+    def task(shard: Shard, curation: object) -> tuple[object, DocumentKeys]:
+        return file_keys(kept_documents(shard, curation), dedup)  # type: ignore[arg-type]
+
+    shared = ray.put(corpus.curation)
+    waiting: list[tuple[int, object]] = []
     for shard in corpus.shards:
-        path = scoring.tee_path(shard)
-        if path.exists():
-            yield shard, pq.read_table(path, columns=columns)
+        waiting.append((shard.shard, task.remote(shard, shared)))
+        if len(waiting) >= _UNDER_WAY:
+            number, reference = waiting.pop(0)
+            yield number, *ray.get(reference)
+    for number, reference in waiting:
+        yield number, *ray.get(reference)
 
 
 @dataclass(frozen=True)
@@ -95,20 +82,27 @@ class Answers:
     dedup: DedupConfig
     benchmarks: StoredIndex
     ledger_root: str
+    corpus_key: str = ""  # of the corpus that answers are compared with; "" for none
+    overlaps: Mapping[str, float] = field(default_factory=dict)  # recipe -> its own `max_seed_overlap`
 
     @cached_property
     def stage(self) -> Stage:
         config = {
             "verify": self.verify.model_dump(mode="json"),
-            "dedup": self.dedup.model_dump(mode="json", exclude={"partitions", "expected_documents"}),
+            "dedup": dedup_fields(self.dedup),
             "index": self.benchmarks.fingerprint,
+            "corpus": self.corpus_key,
+            "overlaps": dict(self.overlaps),
         }
         return Stage("verify", VERIFY_VERSION, config, Stage("requests", 1, {"plan": self.plan_key}))
 
-    def contaminated(self, texts: Sequence[str]) -> list[str | None]:
-        """For each text the benchmark, the task and the words that leaked, or None."""
-        found = self.benchmarks.open().contaminated(texts)
-        return [None if match is None else f"{match.benchmark} {match.task}: {match.text}" for match in found]
+    def contaminated(self, texts: Sequence[str], languages: Sequence[str]) -> list[str | None]:
+        """For each text the benchmark, the task, the detector and the words that leaked, or None."""
+        found = self.benchmarks.open().contaminated(texts, langs=languages)
+        return [
+            None if match is None else f"{match.benchmark} {match.task} ({match.detector}): {match.text}"
+            for match in found
+        ]
 
     def path(self, chunk: int) -> Path:
         return self.root / f"accepted-{self.stage.key}" / f"{chunk:08d}.parquet"
@@ -131,27 +125,47 @@ class Answers:
         )
 
 
-def judge_answers(
-    requests: Requests, answers: Answers, done: Iterator[object], on_chunk: Callable[[Counter[str]], None]
-) -> Counter[str]:
-    """Judge chunks in order as the producer `done` commits them; returns how many files each reason has.
+@dataclass
+class Judged:
+    """What judging has come to."""
 
-    Repeating it after a crash judges from the first chunk again: what was seen before decides what is a duplicate,
-    and the answers are all recorded.
+    chunks: int = 0
+    tally: Tally = field(default_factory=Tally)
+    accepted_bytes: int = 0
+
+
+def judge_answers(
+    requests: Requests,
+    passes: Passes,
+    answers: Answers,
+    duplicates: Duplicates,
+    done: Iterator[object],
+    on_chunk: Callable[[Judged], None],
+    run: Runner | None = None,
+) -> Judged:
+    """Judge chunks in order as the producer `done` commits them.
+
+    A chunk that was judged before is replayed: its verdicts are facts where programs were run, and later chunks
+    are compared with what it accepted.
     """
-    seen, reasons = Seen(), Counter[str]()
-    index = Index(LocalPartitions(answers.dedup.model_copy(update={"partitions": 1})))
-    responses = answers.root / "requests"
-    chunk = 0
+    judged = Judged()
+    ledger = Ledger(answers.ledger_root)
     for _ in _and_once_more(done):
-        while chunk < requests.chunks and (responses / f"{chunk:08d}.parquet").exists():
-            found = _judge_chunk(
-                chunk, read_chunk(responses, chunk), requests.load(chunk), answers, seen, index
-            )
-            reasons.update(found)
-            on_chunk(reasons)
-            chunk += 1
-    return reasons
+        while judged.chunks < requests.chunks:
+            chunk = judged.chunks
+            accepted = _replayed(chunk, answers, duplicates)
+            if accepted is None:
+                final = passes.final(chunk)
+                if final is None:
+                    break
+                accepted = _judge_chunk(chunk, final, requests.load(chunk), answers, duplicates, ledger, run)
+            verdicts = ledger.read(answers.stage, chunk)
+            assert verdicts is not None
+            judged.tally += tally(*(verdicts[name].to_pylist() for name in ("recipe", "language", "reason")))
+            judged.accepted_bytes += sum(accepted["size"].to_pylist())
+            judged.chunks += 1
+            on_chunk(judged)
+    return judged
 
 
 def _and_once_more(items: Iterator[object]) -> Iterator[object]:
@@ -159,30 +173,50 @@ def _and_once_more(items: Iterator[object]) -> Iterator[object]:
     yield None
 
 
+def _replayed(chunk: int, answers: Answers, duplicates: Duplicates) -> pa.Table | None:
+    """The accepted files of a chunk that was judged before, claimed again."""
+    path = answers.path(chunk)
+    if not path.exists():
+        return None
+    accepted = pq.read_table(path)
+    duplicates.claim(chunk, accepted)
+    return accepted
+
+
 def _judge_chunk(
-    chunk: int, responses: pa.Table, requests: pa.Table, answers: Answers, seen: Seen, index: Index
-) -> list[str]:
-    verdicts = verify(responses, requests, answers.verify, answers.contaminated, seen)
-    documents = accepted_documents(responses, verdicts)
-    # Near-duplicates among the answers, by the same claim as the corpus': a chunk is a shard of its own order.
-    rows = documents["row"].to_numpy()
-    claims = claim_shard(chunk, rows, document_keys(documents["text"], answers.dedup), index, answers.dedup)
-    twin = dict(zip(rows.tolist(), claims["reason"].to_pylist(), strict=True))
-    kept = pa.array([twin[row] is None for row in rows.tolist()], pa.bool_())
-    reasons = [
-        reason or twin.get(row)
-        for row, reason in zip(verdicts["row"].to_pylist(), verdicts["reason"].to_pylist(), strict=True)
-    ]
-    verdicts = verdicts.set_column(
-        verdicts.schema.get_field_index("reason"),
-        "reason",
-        pa.array(reasons, pa.string()).dictionary_encode(),
+    chunk: int,
+    responses: pa.Table,
+    requests: pa.Table,
+    answers: Answers,
+    duplicates: Duplicates,
+    ledger: Ledger,
+    run: Runner | None,
+) -> pa.Table:
+    verdicts = verify(
+        responses, requests, answers.verify, answers.contaminated, overlaps=answers.overlaps, run=run
     )
-    Ledger(answers.ledger_root).commit(answers.stage, chunk, verdicts.drop_columns(["text"]))
+    found = documents(responses, verdicts)
+    twins = dict(zip(found["row"].to_pylist(), duplicates.claim(chunk, found), strict=True))
+    verdicts = with_reasons(
+        verdicts, {row: (twin.reason, twin.evidence) for row, twin in twins.items() if twin}
+    )
+    accepted = found.filter(pa.array([twin is None for twin in twins.values()], pa.bool_()))
+    ledger.commit(answers.stage, chunk, verdicts.drop_columns(["text"]))
     sink = pa.BufferOutputStream()
-    pq.write_table(documents.filter(kept), sink, compression="zstd")
+    pq.write_table(accepted, sink, compression="zstd")
     write_atomically(answers.path(chunk), sink.getvalue())
-    return [reason or "accepted" for reason in reasons]
+    return accepted
+
+
+def passes_needed(tokens: int, accepted_bytes: int, bytes_per_token: float) -> int:
+    """Passes over the accepted files that give `tokens`, with room to spare: more of them only make the order longer.
+
+    While files are still being written, those there already bound the number. Twice, as packing cuts and pads, and
+    one more. ValueError without a file.
+    """
+    if accepted_bytes <= 0:
+        raise ValueError("no file was accepted")
+    return math.ceil(2 * tokens * bytes_per_token / accepted_bytes) + 1
 
 
 def enhanced(corpus: Corpus, answers: Answers, requests: Requests, epochs: int) -> Plan:
@@ -200,5 +234,4 @@ def enhanced(corpus: Corpus, answers: Answers, requests: Requests, epochs: int) 
 
 def plan_key(requests: Requests, model_hash: str) -> str:
     """Names the questions and who answers them."""
-    summary = json.loads((requests.directory / "plan.json").read_text())
-    return stable_hash([summary["key"], model_hash])
+    return stable_hash([requests.plan_key, model_hash])

@@ -123,13 +123,12 @@ class Dealer:
         return table.set_column(column, "step", pa.array(steps[order], pa.int64()))
 
     def _take(self, rows: list[tuple[int, int]]) -> pa.Table:
-        entries = sorted({entry for entry, _ in rows})
-        base, start = {}, 0
-        for entry in entries:
-            base[entry] = start
-            start += self.entries[entry].num_rows
-        pool = pa.concat_tables([self.entries[entry] for entry in entries]).combine_chunks()
-        return pool.take(pa.array([base[entry] + row for entry, row in rows]))
+        """Rows by (entry, row). Of each open entry only the rows asked for are copied: they hold far more."""
+        entry, row = np.asarray(rows, np.int64).T
+        by_entry = np.argsort(entry, kind="stable")
+        runs = np.split(by_entry, np.flatnonzero(np.diff(entry[by_entry])) + 1)
+        taken = [self.entries[int(entry[run[0]])].take(pa.array(row[run])) for run in runs]
+        return pa.concat_tables(taken).combine_chunks().take(pa.array(np.argsort(by_entry)))
 
     def _forget(self) -> None:
         """Drop what has been given out: memory holds the open entries and those that wait for a turn."""
@@ -139,6 +138,9 @@ class Dealer:
                 del self.entries[entry]
                 self.used.pop(entry, None)
 
-    def tail(self) -> int:
-        """Sequences at the end of the order that fill no global batch."""
-        return len(self.waiting) if self.finished else 0
+    def tail(self) -> list[tuple[int, int, int]]:
+        """(epoch, shard, index) of the sequences at the end of the order that fill no global batch, in order."""
+        if not self.finished or not self.waiting:
+            return []
+        names = self._take(self.waiting)
+        return list(zip(*(names[part].to_pylist() for part in ("epoch", "shard", "index")), strict=True))

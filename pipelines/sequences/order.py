@@ -14,19 +14,23 @@ from pipelines.sequences.interleave import Interleaver
 class Order:
     """Entries of a phase: every shard once per epoch. Entry number = epoch * shards + place in that epoch.
 
-    Epoch 0 keeps the given order, in which the shards are also judged; later epochs are seeded permutations.
+    Epoch 0 keeps the given order, in which the shards are also judged, unless they are all judged before (`shuffled`);
+    later epochs are seeded permutations.
     """
 
     shards: tuple[int, ...]
     epochs: int
     seed: int
+    shuffled: bool = False
 
     def __len__(self) -> int:
         return len(self.shards) * self.epochs
 
     def epoch_order(self, epoch: int) -> np.ndarray:
         shards = np.asarray(self.shards, np.int64)
-        return shards if epoch == 0 else np.random.default_rng([self.seed, epoch]).permutation(shards)
+        if epoch == 0 and not self.shuffled:
+            return shards
+        return np.random.default_rng([self.seed, epoch]).permutation(shards)
 
     def entries(self) -> list[tuple[int, int]]:
         """(epoch, shard) of every entry."""

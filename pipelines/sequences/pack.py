@@ -20,13 +20,15 @@ def pack(
     """
     if not documents:
         return np.empty((0, seq_len), np.int32), np.empty(0, np.int32), []
-    tokens = np.concatenate(documents)
-    rows = -(-len(tokens) // seq_len)
-    padded = np.full(rows * seq_len, pad, np.int32)
-    padded[: len(tokens)] = tokens
+    ends = np.cumsum([len(d) for d in documents])
+    tokens = int(ends[-1])
+    rows = -(-tokens // seq_len)
+    padded = np.empty(rows * seq_len, np.int32)
+    np.concatenate(documents, out=padded[:tokens])
+    padded[tokens:] = pad
     text_tokens = np.full(rows, seq_len, np.int32)
-    text_tokens[-1] = len(tokens) - (rows - 1) * seq_len
-    starts = np.concatenate([[0], np.cumsum([len(d) for d in documents])[:-1]])
+    text_tokens[-1] = tokens - (rows - 1) * seq_len
+    starts = np.concatenate([[0], ends[:-1]])
     row_of_start = starts // seq_len
     cuts = np.searchsorted(row_of_start, np.arange(1, rows))
     boundaries = [(part % seq_len).astype(np.int32) for part in np.split(starts, cuts)]

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipelines.schema import Shard
 from pipelines.sources import archive, directory, environment, git, jsonl, parquet
 from pipelines.sources.config import SourceConfig
+from snowcoder.base import UserError
 
 LISTERS: dict[str, Callable[[SourceConfig, int], list[Shard]]] = {
     "environment": environment.shards,
@@ -32,6 +33,15 @@ READERS: dict[str, Callable[[Shard, SourceConfig], Iterator[pa.Table]]] = {
 }
 
 
+def shard_repositories(shard: Shard, cfg: SourceConfig) -> list[str]:
+    """The repositories in a shard. Raises UserError for a source that would have to be read to tell."""
+    if shard.reader == "jsonl":
+        raise UserError(
+            "dedup.order: preferred: JSON Lines do not tell which repositories they hold; use Parquet"
+        )
+    return parquet.repositories(shard, cfg) if shard.reader == "parquet" else list(shard.repos)
+
+
 def read_shard(shard: Shard, cfg: SourceConfig) -> Iterator[pa.Table]:
     """The documents of a shard, as tables of schema DOCUMENT with about 32 MiB of text.
 
@@ -42,4 +52,4 @@ def read_shard(shard: Shard, cfg: SourceConfig) -> Iterator[pa.Table]:
     return READERS[shard.reader](shard, cfg)
 
 
-__all__ = ["LISTERS", "READERS", "SourceConfig", "read_shard"]
+__all__ = ["LISTERS", "READERS", "SourceConfig", "read_shard", "shard_repositories"]

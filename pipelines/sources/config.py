@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.language import canonical
 from pipelines.schema import stable_hash
+from pipelines.sources.repository_facts import RepositoryFactsConfig
 from snowcoder.base import Config
 
 COLUMN_FIELDS = ("text", "path", "repo", "lang", "license")
@@ -67,6 +68,9 @@ class SourceConfig(Config):
     """`archive`, and compressed `jsonl`: how many times its stored size (at least 1 MiB is counted) an
     archive may unpack to. Beyond that it is a bomb: reading stops there, with a row whose fault is
     "expansion"."""
+
+    facts: RepositoryFactsConfig = RepositoryFactsConfig()
+    """Stars and dates of repositories, for `curation.dedup.prefer` and `curation.dedup.order`."""
 
     @field_validator("columns")
     @classmethod

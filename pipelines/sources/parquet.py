@@ -78,6 +78,16 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
+def repositories(shard: Shard, cfg: SourceConfig) -> list[str]:
+    """The distinct repositories of a shard's rows, by first appearance: reads that column. None without one."""
+    if "repo" not in cfg.columns:
+        return []
+    start, stop = json.loads(shard.part)["row_groups"]
+    with damage(shard.uri), pq.ParquetFile(open_file(shard.uri)) as opened:
+        column = opened.read_row_groups(list(range(start, stop)), columns=[cfg.columns["repo"]]).column(0)
+    return pc.unique(pa.concat_arrays([_strings(chunk) for chunk in column.chunks])).to_pylist()
+
+
 def read(shard: Shard, cfg: SourceConfig) -> Iterator[pa.Table]:
     start, stop = json.loads(shard.part)["row_groups"]
     first_row = 0

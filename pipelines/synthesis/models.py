@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,17 @@ def convert_gguf(gguf: Path, cache: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def revision(spec: str, directory: Path) -> str:
+    """What is known of the model's version: a Hugging Face commit, a package and its version; else ""."""
+    if spec.startswith(PACKAGE_PREFIX):
+        module = spec.removeprefix(PACKAGE_PREFIX)
+        try:
+            return f"{module.replace('_', '-')} {version(module.replace('_', '-'))}"
+        except PackageNotFoundError:
+            return ""
+    return directory.name if directory.parent.name == "snapshots" else ""
 
 
 def fingerprint(model: Path) -> str:

@@ -53,3 +53,13 @@ def _parse(code: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "invalid escape sequence" is the generator's affair, not the log's
         return ast.parse(code)
+
+
+def tests_something(code: str) -> bool:
+    """Whether code that parses has an assertion, a `test...` function or a `test...` method."""
+    for node in ast.walk(_parse(code)):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test"):
+            return True
+    return False

@@ -1,16 +1,18 @@
 """The request plan and the request ledger: what was asked, and what was answered.
 
 A *request* is one question to the generator: (seed document, recipe, sample). Requests are ordered by that
-triple and cut into chunks. The plan holds the questions, the ledger the answers, one Parquet object per chunk
-in each. An answer is a fact: once its chunk is committed it is read back, never generated again, so the
-training rows made from it are the same after any restart.
+triple and cut into chunks. The plan holds the questions as chat messages, the ledger the answers, one Parquet
+object per chunk in each. An answer is a fact: once it is recorded it is read back, never generated again, so
+the training rows made from it are the same after any restart.
+
+Whoever has questions for a model can use it: `question_tables` -> `Plan.write` -> `generate` -> `read_ledger`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,33 +23,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.schema import stable_hash
-from pipelines.synthesis.config import SynthesisConfig
-from pipelines.synthesis.prompts import choose_snippet, recipe
+from pipelines.synthesis.config import SamplingConfig
 from snowcoder.base import UserError
 from snowcoder.files import write_atomically
 
-# What a seed document is, for `plan_requests`. Rows ascend by `seed`.
-SEED = pa.schema(
-    [
-        ("seed", pa.int64()),  # `schema.ordinal(shard, row)` of the document
-        ("lang", pa.string()),
-        ("text", pa.large_string()),
-    ]
-)
+Messages = list[dict[str, str]]
+"""A chat: {"role": ..., "content": ...} each."""
 
 _ASKED = [
     pa.field("ordinal", pa.int64()),  # place in the order of requests, from 0
     pa.field("seed", pa.int64()),
     pa.field("recipe", pa.string()),
+    pa.field("step", pa.int8()),  # of the recipe, from 0
     pa.field("sample", pa.int32()),
-    pa.field("lang", pa.string()),
-    pa.field("prompt_hash", pa.string()),  # of the chat messages and the template; "" without a prompt
+    pa.field("lang", pa.string()),  # of the file that is asked for
+    pa.field("prompt_hash", pa.string()),  # of the template and the chat messages; "" without a prompt
     pa.field("sampling", pa.string()),  # vLLM SamplingParams as JSON, the request's own seed included
 ]
 REQUEST = pa.schema(
     [
         *_ASKED,
-        pa.field("snippet", pa.large_string()),  # null exactly when `error` is set
+        pa.field("messages", pa.large_string()),  # the chat as JSON; null exactly when `error` is set
+        pa.field("snippet", pa.large_string()),  # what of the seed is shown; null when nothing is
+        pa.field("source_lang", pa.string()),  # of the seed, where that is not `lang`
         pa.field("error", pa.string()),  # why there is nothing to ask ("no_snippet"), else null
     ]
 )
@@ -55,7 +53,8 @@ RESPONSE = pa.schema(
     [
         *_ASKED,
         pa.field("model", pa.string()),  # the configured generator
-        pa.field("model_hash", pa.string()),  # `models.fingerprint` of the directory that answered
+        pa.field("revision", pa.string()),  # of that model: a commit, a package's version; "" where unknown
+        pa.field("model_hash", pa.string()),  # of what answered (`Engine.model_hash`)
         pa.field("prompt_tokens", pa.int32()),
         pa.field("output_tokens", pa.int32()),
         pa.field("finish", pa.string()),  # "stop" or "length"; null when `error` is set
@@ -69,60 +68,69 @@ _CHUNK_FILE = re.compile(r"(\d{8})\.parquet")
 _SUMMARY = "plan.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request before it has its place: what it is about, and what is asked."""
+
+    seed: int  # id of what it is about, e.g. `schema.ordinal(shard, row)`
+    recipe: str
+    lang: str
+    messages: Messages | None  # None: `error` says why there is nothing to ask
+    template: str = ""  # hash of the template that made the messages
+    sample: int = 0
+    step: int = 0
+    snippet: str | None = None
+    source_lang: str | None = None
+    error: str | None = None
+
+
 def request_id(seed: int, recipe_name: str, sample: int) -> str:
     """Name of a request in audits and document paths; unique within a run."""
     return f"{seed:016x}-{recipe_name}-{sample}"
 
 
-def plan_requests(seeds: Iterable[pa.Table], config: SynthesisConfig) -> Iterator[pa.Table]:
-    """Chunks of requests, in (seed, recipe, sample) order. `seeds`: tables of schema SEED, ascending; one is
-    held.
+def question_tables(
+    questions: Iterable[Question], sampling: SamplingConfig, root: int, chunk_requests: int
+) -> Iterator[pa.Table]:
+    """Questions as chunks of schema REQUEST. They must ascend by (seed, recipe, sample): ValueError otherwise.
 
-    Every (seed, recipe, sample) gives a row, also those that cannot be asked, so that the accounting is
-    exact.
+    Each gets a sampling seed of its own, a hash of `root` and of what it is.
     """
-    recipes = [recipe(name) for name in sorted(set(config.recipes))]
     rows: list[dict[str, Any]] = []
-    ordinal = 0
-    last_seed = -1
-    for table in seeds:
-        for seed, lang, text in zip(*(table[name].to_pylist() for name in SEED.names), strict=True):
-            if seed <= last_seed:
-                raise ValueError(
-                    f"seed {seed} after {last_seed}: seeds must ascend, or the order of requests is not fixed"
-                )
-            last_seed = seed
-            for template in recipes:
-                for sample in range(config.samples):
-                    snippet = choose_snippet(text, seed, sample, config.seed, config.snippet)
-                    draw = mmh3.hash64(f"{config.seed}:{seed}:{template.name}:{sample}", signed=False)[0]
-                    rows.append(
-                        {
-                            "ordinal": ordinal,
-                            "seed": seed,
-                            "recipe": template.name,
-                            "sample": sample,
-                            "lang": lang,
-                            "prompt_hash": prompt_hash(template.name, snippet, lang) if snippet else "",
-                            "sampling": json.dumps(
-                                config.sampling.parameters(draw & 0x7FFFFFFF), sort_keys=True
-                            ),
-                            "snippet": snippet,
-                            "error": None if snippet else "no_snippet",
-                        }
-                    )
-                    ordinal += 1
-                    if len(rows) == config.chunk_requests:
-                        yield pa.Table.from_pylist(rows, schema=REQUEST)
-                        rows = []
+    last: tuple[int, str, int] = (-1, "", 0)
+    for ordinal, question in enumerate(questions):
+        place = (question.seed, question.recipe, question.sample)
+        if place <= last:
+            raise ValueError(
+                f"request {place} after {last}: they must ascend, or the order of requests is not fixed"
+            )
+        last = place
+        rows.append(_request(ordinal, question, sampling, root))
+        if len(rows) == chunk_requests:
+            yield pa.Table.from_pylist(rows, schema=REQUEST)
+            rows = []
     if rows:
         yield pa.Table.from_pylist(rows, schema=REQUEST)
 
 
-def prompt_hash(recipe_name: str, snippet: str, language: str) -> str:
-    """Hash of the template and of the messages it renders to."""
-    template = recipe(recipe_name)
-    return stable_hash([template.hash, template.messages(snippet, language)])
+def _request(ordinal: int, question: Question, sampling: SamplingConfig, root: int) -> dict[str, Any]:
+    drawn = f"{root}:{question.seed}:{question.recipe}:{question.sample}:{question.step}"
+    seed = mmh3.hash64(drawn, signed=False)[0] & 0x7FFFFFFF
+    messages = question.messages
+    return {
+        "ordinal": ordinal,
+        "seed": question.seed,
+        "recipe": question.recipe,
+        "step": question.step,
+        "sample": question.sample,
+        "lang": question.lang,
+        "prompt_hash": "" if messages is None else stable_hash([question.template, messages]),
+        "sampling": json.dumps(sampling.parameters(seed), sort_keys=True),
+        "messages": None if messages is None else json.dumps(messages),
+        "snippet": question.snippet,
+        "source_lang": question.source_lang,
+        "error": question.error,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +142,11 @@ class Plan:
     requests: int
 
     @classmethod
-    def write(
-        cls, seeds: Iterable[pa.Table], config: SynthesisConfig, directory: Path, seeds_key: str = ""
-    ) -> Plan:
-        """Plan once; a second call with the same config and `seeds_key` reads the plan and leaves `seeds`
-        alone.
+    def write(cls, tables: Iterable[pa.Table], directory: Path, key: str) -> Plan:
+        """Plan once; a second call with the same `key` reads the plan and leaves `tables` (schema REQUEST) alone.
 
-        `seeds_key` names what chose the seeds (e.g. the selection's key). Raises UserError when the directory
-        holds another plan.
+        `key` names whatever decides the questions. Raises UserError when the directory holds another plan.
         """
-        relevant = config.model_dump(include={"samples", "chunk_requests", "seed", "snippet", "sampling"})
-        recipes = {name: recipe(name).hash for name in config.recipes}
-        key = stable_hash([relevant, recipes, seeds_key])
         summary_path = directory / _SUMMARY
         if summary_path.is_file():
             summary = json.loads(summary_path.read_text())
@@ -157,7 +158,7 @@ class Plan:
             return cls(directory, summary["chunks"], summary["requests"])
         directory.mkdir(parents=True, exist_ok=True)
         chunks = requests = 0
-        for chunk, table in enumerate(plan_requests(seeds, config)):
+        for chunk, table in enumerate(tables):
             commit_chunk(directory, chunk, table, content_key(table))
             chunks, requests = chunk + 1, requests + table.num_rows
         write_atomically(
@@ -165,8 +166,16 @@ class Plan:
         )
         return cls(directory, chunks, requests)
 
+    @property
+    def plan_key(self) -> str:
+        """The key it was written with."""
+        return json.loads((self.directory / _SUMMARY).read_text())["key"]
+
     def load(self, chunk: int) -> pa.Table:
         return read_chunk(self.directory, chunk)
+
+    def rows(self, chunk: int) -> int:
+        return pq.read_metadata(self.directory / chunk_name(chunk)).num_rows
 
     def key(self, chunk: int) -> str:
         """Hash of the chunk's questions."""
@@ -221,14 +230,14 @@ def read_ledger(directory: Path) -> Iterator[pa.Table]:
 
 
 def responses(
-    requests: pa.Table, answers: dict[int, dict[str, Any]], model: str, model_hash: str
+    requests: pa.Table, answers: Mapping[int, dict[str, Any]], model: str, revision: str, model_hash: str
 ) -> pa.Table:
     """Join a chunk's requests with their answers (by ordinal; keys as in RESPONSE) into the ledger's rows."""
     found = [answers[ordinal] for ordinal in requests["ordinal"].to_pylist()]
     rows = requests.num_rows
     columns = {field.name: requests[field.name] for field in _ASKED}
-    columns["model"] = pa.array(np.full(rows, model))
-    columns["model_hash"] = pa.array(np.full(rows, model_hash))
+    for name, value in (("model", model), ("revision", revision), ("model_hash", model_hash)):
+        columns[name] = pa.array(np.full(rows, value))
     for name in ("prompt_tokens", "output_tokens", "finish", "text", "error"):
         columns[name] = pa.array([answer[name] for answer in found], RESPONSE.field(name).type)
     return pa.table(columns).cast(RESPONSE)

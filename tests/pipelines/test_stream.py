@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipelines.sequences.config import TokenizerConfig
 from pipelines.sequences.deal import Dealing
 from pipelines.stages.chain import StagesConfig
 from pipelines.stages.rules_config import RulesConfig
-from pipelines.stream import Plan, training_stream
+from pipelines.stream import TAIL, Plan, training_stream
 from snowcoder.funnel import check_accounting, funnel, total
 from tests.corpora import corpus, write_repositories
 
@@ -79,6 +80,10 @@ def test_each_sequence_once_per_epoch(live):
     assert len(seen) == len(set(seen))
     packed = sum(plan.packing.count(shard) for shard in plan.shards)
     assert len(seen) == 2 * packed // BATCH * BATCH
+    tail = json.loads((plan.packing.ledger.root / plan.packing.stage.folder / TAIL).read_text())
+    assert tail["global_batch"] == BATCH
+    assert len(tail["sequences"]) == 2 * packed % BATCH
+    assert not {tuple(name) for name in tail["sequences"]} & set(seen)
 
 
 def test_accounting_and_duplicates(live):

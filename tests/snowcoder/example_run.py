@@ -107,8 +107,14 @@ def write_example(root: Path) -> Path:
         "# Resolved configuration of this run\nname: demo\nseed: 0\n" + "rules:\n  x: 1\n" * 30
     )
     _json(
-        root / "annotator/metrics.json",
-        {"auc": 0.931, "ci": [0.912, 0.948], "n_positive": 412, "n_negative": 398},
+        root / "annotators/hqins/metrics.json",
+        {
+            "held_out": {
+                "auc": {"value": 0.931, "low": 0.912, "high": 0.948},
+                "positives": 412,
+                "negatives": 398,
+            }
+        },
     )
     _json(root / "selection.json", _selection(random))
     for phase, steps, level in (

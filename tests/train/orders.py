@@ -88,14 +88,16 @@ def stream(cfg: TrainConfig, total_steps: int, jitter: bool = True) -> Callable[
     return factory
 
 
-def kill_worker_after(phase_dir: Path, rank: int, step: int) -> threading.Thread:
-    """SIGKILL a rank's process as soon as rank 0 has finished `step`."""
+def kill_worker_after(
+    phase_dir: Path, rank: int, step: int, with_signal: int = signal.SIGKILL
+) -> threading.Thread:
+    """Send a rank's process a signal as soon as rank 0 has finished `step`."""
 
     def wait_and_kill() -> None:
         metrics = phase_dir / "metrics.jsonl"
         while not (metrics.exists() and f'{{"step": {step},' in metrics.read_text()):
             time.sleep(0.002)
-        os.kill(int((phase_dir / f"worker-{rank}.pid").read_text()), signal.SIGKILL)
+        os.kill(int((phase_dir / f"worker-{rank}.pid").read_text()), with_signal)
 
     thread = threading.Thread(target=wait_and_kill, daemon=True)
     thread.start()

@@ -62,6 +62,19 @@ def test_later_attempt_and_other_world_size_win(phase_dir: Path, tmp_path: Path)
     assert audit.attempts(phase_dir) == 3
 
 
+def test_a_worker_that_outlives_its_attempt_is_not_heard(phase_dir: Path, tmp_path: Path) -> None:
+    """Its driver is dead, the next attempt has begun, and it writes on for a while."""
+    outlived = audit.AuditLog(phase_dir, 0, attempt=0, world_size=1, resume=0)
+    for step in range(4):
+        outlived.record(step, [(0, step, 0)])
+    current = audit.AuditLog(phase_dir, 0, attempt=1, world_size=1, resume=2)
+    for step in range(2, 6):
+        current.record(step, [(0, step, 1)])
+        outlived.record(step + 2, [(9, 9, 9)])
+    order = audit.committed_order(tmp_path, "general")
+    assert order == [(s, [(0, s, 0)]) for s in range(2)] + [(s, [(0, s, 1)]) for s in range(2, 6)]
+
+
 def test_a_missing_rank_is_an_error(phase_dir: Path, tmp_path: Path) -> None:
     log(phase_dir, attempt=0, world=2, resume=0, until=6)
     path = phase_dir / "audit-rank1.jsonl"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +29,7 @@ from tests.train.orders import (
     train,
 )
 from train import audit
-from train.checkpoints import read_pointer
+from train.checkpoints import checkpoint_storage, owner, read_pointer, scratch, take_over
 from train.export import export
 from train.model import build_model, check_weights
 from train.schedules import learning_rate
@@ -56,6 +60,41 @@ def test_killed_worker_changes_nothing(undisturbed: Path, tmp_path: Path) -> Non
     assert_exact(tmp_path, cfg.global_batch, STEPS)
     assert losses(tmp_path) == losses(undisturbed)
     assert_same_weights(tmp_path, undisturbed, cfg)
+    assert (
+        list(scratch(checkpoint_storage(cfg, "general", phase_dir)).iterdir()) == []
+    )  # not even of the dead
+
+
+def test_a_rank_that_hangs_is_told_and_left_behind(undisturbed: Path, tmp_path: Path, capfd) -> None:
+    cfg = config(async_checkpoints=False, collective_timeout_seconds=6.0)
+    phase_dir = tmp_path / "train" / "general"
+    stopper = kill_worker_after(phase_dir, rank=1, step=7, with_signal=signal.SIGSTOP)
+    summary = train(tmp_path, cfg)
+    stopper.join(timeout=1)
+
+    assert summary["restarts"] == 1
+    assert re.search(
+        r"rank 0: .*rank 0, step (8|9): .*[Tt]imed? ?out.*again from step 5", capfd.readouterr().out
+    )
+    assert_exact(tmp_path, cfg.global_batch, STEPS)
+    assert losses(tmp_path) == losses(undisturbed)
+
+
+def test_a_phase_that_was_started_again_elsewhere_commits_nothing_more(ray_session, tmp_path: Path) -> None:
+    cfg = config(num_workers=1)
+    storage = checkpoint_storage(cfg, "general", tmp_path / "train" / "general")
+
+    def elsewhere() -> None:
+        while read_pointer(storage) is None:
+            time.sleep(0.002)
+        take_over(storage, "another driver")
+
+    other = threading.Thread(target=elsewhere, daemon=True)
+    other.start()
+    with pytest.raises(UserError, match=r"general has been started again elsewhere \(another driver\)"):
+        train(tmp_path, cfg, total_steps=200)
+    assert read_pointer(storage).position in (5, 10)  # the commit that let it in, or the one under way then
+    assert owner(storage) == "another driver"
 
 
 def test_finished_phase_is_not_trained_again(undisturbed: Path) -> None:

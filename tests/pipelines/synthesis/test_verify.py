@@ -9,16 +9,10 @@ from hypothesis import strategies as st
 
 from pipelines.schema import DOCUMENT
 from pipelines.synthesis import python_source
+from pipelines.synthesis.answer_text import extract_code, said_language
 from pipelines.synthesis.config import VerifyConfig
 from pipelines.synthesis.requests import REQUEST, RESPONSE
-from pipelines.synthesis.verify import (
-    VERDICT,
-    Seen,
-    accepted_documents,
-    extract_code,
-    shared_shingles,
-    verify,
-)
+from pipelines.synthesis.verify import VERDICT, Outcome, documents, verify, with_reasons
 
 CONFIG = VerifyConfig()
 SEED = "def parse(line):\n    key, _, value = line.partition('=')\n    return key.strip(), value.strip()\n"
@@ -45,18 +39,25 @@ def fenced(code, language="python"):
     return f"Here is the file:\n```{language}\n{code}```\nIt works."
 
 
-def contaminated(texts):
+def contaminated(texts, languages):
     return ["humaneval/0: has_close_elements" if "has_close_elements" in text else None for text in texts]
 
 
-def judge(*answers, config=CONFIG, seen=None, lang="Python", first=40):
+def judge(*answers, config=CONFIG, lang="Python", first=40, snippet=SEED, **options):
     """Verdicts of answers; each a text, or a dict of changed columns."""
     asked, answered = [], []
     for row, answer in enumerate(answers):
         changed = answer if isinstance(answer, dict) else {"text": answer}
-        common = {"ordinal": first + row, "seed": row, "recipe": "problem_file", "sample": 0, "lang": lang}
+        common = {
+            "ordinal": first + row,
+            "seed": row,
+            "recipe": "problem_file",
+            "sample": 0,
+            "lang": lang,
+            "step": 0,
+        }
         common |= {"prompt_hash": "p", "sampling": "{}"}
-        asked.append(common | {"snippet": SEED, "error": None})
+        asked.append(common | {"snippet": snippet, "error": None})
         told = {
             "model": "m",
             "model_hash": "h",
@@ -68,7 +69,7 @@ def judge(*answers, config=CONFIG, seen=None, lang="Python", first=40):
         answered.append(common | told | changed)
     requests = pa.Table.from_pylist(asked, schema=REQUEST)
     responses = pa.Table.from_pylist(answered, schema=RESPONSE)
-    return responses, verify(responses, requests, config, contaminated, seen or Seen())
+    return responses, verify(responses, requests, config, contaminated, **options)
 
 
 def reasons(*answers, **options):
@@ -110,35 +111,108 @@ def test_every_output_gets_one_row_in_order_and_only_accepted_ones_keep_text():
     assert verdicts["evidence"].to_pylist()[2] == "humaneval/0: has_close_elements"
 
 
-def test_duplicates_keep_the_first_across_chunks_and_name_it():
-    seen = Seen()
-    assert reasons(fenced(GOOD), fenced(GOOD), seen=seen) == [None, "duplicate"]
-    _, verdicts = judge(fenced("\n" + GOOD.replace("\n", "  \n")), seen=seen, first=50)
-    assert verdicts["reason"].to_pylist() == ["duplicate"]
-    assert verdicts["evidence"].to_pylist() == ["of request 40"]
+JAVA = "class A {\n" + "".join(f"  int f{i}() {{ return {i}; }}\n" for i in range(6)) + "}\n"
 
 
-def test_a_contaminated_file_owns_no_text():
-    seen = Seen()
-    assert reasons(fenced(BENCHMARK), seen=seen) == ["contaminated"]
-    assert seen.ordinals == {}
+def test_other_languages_need_a_fence_and_are_judged_by_tree_sitter():
+    broken = JAVA.replace("return 3;", "return return ) ;")
+    cut = {"text": "```java\n" + JAVA, "finish": "length"}
+    _, verdicts = judge(fenced(JAVA, "java"), JAVA, cut, fenced(broken, "java"), lang="Java")
+    assert verdicts["reason"].to_pylist() == [None, "no_code", "unfinished", "syntax_error"]
+    assert verdicts["parsed"].to_pylist() == [True, False, False, True]
+    assert "tree-sitter Java" in verdicts["evidence"].to_pylist()[3]
 
 
-def test_other_languages_need_a_fence_and_are_recorded_as_unparsed():
-    java = "class A {\n" + "".join(f"  int f{i}() {{ return {i}; }}\n" for i in range(6)) + "}\n"
+def test_the_language_is_the_one_that_was_asked_for():
+    assert reasons(fenced(JAVA, "java")) == ["wrong_language"]
+    assert reasons(fenced(GOOD), lang="Java") == ["wrong_language"]
+    assert reasons(fenced(GOOD, "py3")) == [None]
+    assert reasons(fenced(GOOD, "text")) == [None]
+    believed = CONFIG.model_copy(update={"language": None})
+    assert reasons(fenced(JAVA, "java"), config=believed) == ["syntax_error"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("total += number", "total += nunber"), "lint"),
+        (("total += number", "total += number  # noqa"), None),
+        (("total = 0", "import os\n    total = 0"), None),  # untidy is not wrong
+    ],
+)
+def test_lint_finds_names_that_are_not_there(change, reason):
+    _, verdicts = judge(fenced(GOOD.replace(*change)))
+    assert verdicts["reason"].to_pylist() == [reason]
+    if reason:
+        assert "F821 Undefined name `nunber`" in verdicts["evidence"].to_pylist()[0]
+        assert verdicts["lint"].to_pylist()[0] < 7
+    assert reasons(fenced(GOOD.replace(*change)), config=CONFIG.model_copy(update={"lint": None})) == [None]
+
+
+def test_secrets_are_rejected_by_place_and_addresses_written_over():
+    key = "AKIA" + "Q7XLMZP3RT5VWYKD"
+    leaky = GOOD.replace("total = 0", f'total = 0\n    aws_access_key_id = "{key}"')
     _, verdicts = judge(
-        fenced(java, "java"), java, {"text": "```java\n" + java, "finish": "length"}, lang="Java"
+        fenced(leaky), fenced(GOOD.replace("Problem", "Mail jo.smith@acme-corp.com. Problem"))
     )
-    assert verdicts["reason"].to_pylist() == [None, "no_code", "unfinished"]
-    assert verdicts["parsed"].to_pylist() == [False, False, False]
-    assert judge(fenced(GOOD))[1]["parsed"].to_pylist() == [True]
+    assert verdicts["reason"].to_pylist() == ["secret:key", None]
+    assert key not in verdicts["evidence"].to_pylist()[0]
+    text = verdicts["text"].to_pylist()[1]
+    assert "<EMAIL>" in text
+    assert "acme-corp" not in text
+
+
+def test_a_copy_is_seen_in_whichever_way_it_is_one():
+    seed = GOOD.replace("even", "odd").replace("% 2 == 0", "% 2")
+    piece = "\n".join(seed.splitlines()[3:10]) + "\n"
+    around = "\n".join(f"def helper_{i}(a, b):\n    return a * {i} + b // {i + 1}\n" for i in range(40))
+    _, verdicts = judge(fenced(seed), fenced(seed + around), fenced(piece), snippet=seed)
+    assert verdicts["reason"].to_pylist() == ["seed_copy", None, "seed_copy"]
+    overlap, jaccard, estimate = (
+        verdicts[name].to_pylist() for name in ("seed_overlap", "seed_jaccard", "seed_jaccard_estimated")
+    )
+    assert overlap[0] == jaccard[0] == 1.0
+    assert estimate == pytest.approx(jaccard, abs=0.15)
+    assert jaccard[2] < overlap[2] == 1.0
+    # A recipe that rewrites may keep much of the seed, but not be it.
+    half = seed.replace("odd", "uneven").replace("numbers", "values")
+    assert judge(fenced(half), snippet=seed)[1]["seed_overlap"].to_pylist()[0] > 0
+    strict = CONFIG.model_copy(update={"max_seed_overlap": 0.05})
+    assert reasons(fenced(half), snippet=seed, config=strict) == ["seed_copy"]
+    assert reasons(fenced(half), snippet=seed, config=strict, overlaps={"problem_file": 0.9}) == [None]
+
+
+def test_programs_are_run_only_when_all_else_is_well_and_need_tests():
+    asked = []
+
+    def run(sources):
+        asked.extend(sources)
+        return [Outcome("odd" not in source, "exited: AssertionError") for source in sources]
+
+    config = CONFIG.model_copy(update={"run": True})
+    untested = GOOD[: GOOD.index("assert")]
+    answers = (fenced(GOOD), fenced(GOOD.replace("even", "odd")), fenced(untested), fenced(BENCHMARK))
+    _, verdicts = judge(*answers, config=config, run=run)
+    assert verdicts["reason"].to_pylist() == [None, "fails", "no_tests", "contaminated"]
+    assert verdicts["evidence"].to_pylist()[1] == "exited: AssertionError"
+    assert asked == [GOOD, GOOD.replace("even", "odd")]
+    with pytest.raises(ValueError, match="no sandbox"):
+        judge(fenced(GOOD), config=config)
+
+
+def test_later_reasons_take_the_text_away():
+    _, verdicts = judge(fenced(GOOD), fenced(GOOD.replace("even", "odd")))
+    later = with_reasons(verdicts, {1: ("duplicate_output", "of another")})
+    assert later.schema == VERDICT
+    assert later["reason"].to_pylist() == [None, "duplicate_output"]
+    assert [text is None for text in later["text"].to_pylist()] == [False, True]
 
 
 def test_accepted_files_become_documents_that_name_their_request():
     responses, verdicts = judge("", fenced(GOOD))
-    documents = accepted_documents(responses, verdicts)
-    assert documents.schema == DOCUMENT
-    [document] = documents.to_pylist()
+    found = documents(responses, verdicts)
+    assert found.schema == DOCUMENT
+    [document] = found.to_pylist()
     assert document["row"] == 1
     assert document["repo"] == "synthetic/problem_file"
     assert document["path"] == "0000000000000001-problem_file-0"
@@ -150,7 +224,7 @@ def test_rows_of_different_chunks_are_refused():
     responses, _ = judge("a", "b")
     requests = pa.Table.from_pylist([{"ordinal": 40}, {"ordinal": 99}], schema=REQUEST)
     with pytest.raises(ValueError, match="not rows of the same chunk"):
-        verify(responses, requests, CONFIG, contaminated, Seen())
+        verify(responses, requests, CONFIG, contaminated)
 
 
 def test_truncated_files_are_trimmed_to_their_last_whole_definition():
@@ -191,11 +265,12 @@ def test_extracting_code(answer, code, shape):
     assert extract_code(answer) == (code, shape)
 
 
-def test_shared_shingles_is_containment():
-    words = [f"w{i}" for i in range(100)]
-    assert shared_shingles(" ".join(words[:30]), " ".join(words), 5) == 1.0
-    assert shared_shingles(" ".join(words), " ".join(words[:30]), 5) == pytest.approx(26 / 96)
-    assert shared_shingles("a b", "a b", 5) == 0.0
+@pytest.mark.parametrize(
+    ("first_line", "language"),
+    [("```python", "Python"), ("```c++", "C++"), ("```{.js}", "JavaScript"), ("```", ""), ("```output", "")],
+)
+def test_the_fence_may_name_the_language(first_line, language):
+    assert said_language(f"Look:\n{first_line}\nx = 1\n```\n") == language
 
 
 def test_trimming_counts_lines_as_the_parser_does():

@@ -5,41 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.synthesis.config import SnippetConfig
-from pipelines.synthesis.prompts import RECIPES, choose_snippet, recipe
-from snowcoder.base import UserError
+from pipelines.synthesis.snippets import choose_snippet, show
 
 SNIPPET = SnippetConfig()
-
-# A recipe's words are part of every recorded request. Whoever changes them raises `version` and this hash.
-GOLDEN = {
-    "problem_file": (1, "1b4ff1128f35a6428e4a012fd95deb3d"),
-    "rewrite": (1, "b30e19af2a71ddac9c8ee815e45e95eb"),
-    "small_file": (1, "62c6c9548e49e415f08d5d041b55411d"),
-}
-
-
-def test_recipes_keep_their_words():
-    assert {name: (item.version, item.hash) for name, item in RECIPES.items()} == GOLDEN
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_messages_hold_snippet_and_language_verbatim(name):
-    snippet = "void f() { return {}; }  // {language} stays as it is"
-    system, user = recipe(name).messages(snippet, "C++")
-    assert (system["role"], user["role"]) == ("system", "user")
-    assert f"```\n{snippet}\n```" in user["content"]
-    assert "C++" in system["content"]
-    assert "C++" in user["content"]
-
-
-def test_a_fence_in_the_snippet_does_not_close_ours():
-    user = recipe("problem_file").messages('"""\n```\nx = 1\n```\n"""', "Python")[1]["content"]
-    assert user.count("~~~~") == 2
-
-
-def test_unknown_recipe_names_the_known_ones():
-    with pytest.raises(UserError, match=r"'poem' is unknown.*problem_file"):
-        recipe("poem")
 
 
 @given(
@@ -78,3 +46,12 @@ def test_snippets_are_dedented():
 @pytest.mark.parametrize("text", ["", "\n\n", "}\n" * 100, "x" * 5000])
 def test_nothing_to_show(text):
     assert choose_snippet(text, 0, 0, 0, SNIPPET) is None
+    assert show(text, "snippet", 0, 0, 0, SNIPPET) == (None, "no_snippet")
+
+
+def test_a_document_is_shown_whole_or_not_at_all():
+    text = "\n" + "\n".join(f"value_{i} = compute(argument_{i})" for i in range(400)) + "\n"
+    assert show(text, "document", 0, 0, 0, SNIPPET) == (None, "seed_too_long")
+    roomy = SnippetConfig(max_document_characters=len(text))
+    assert show(text, "document", 0, 0, 0, roomy) == (text.strip("\n"), "")
+    assert show("}\n", "document", 0, 0, 0, roomy) == (None, "no_snippet")
