@@ -139,7 +139,8 @@ class TrainConfig(Config):
     """How long a worker may make no step for whatever reason, judging the first shards included, before it ends itself,
     and with it the attempt. What its threads were doing is then in `stalled-rank*.txt`."""
     wait_for_nodes_seconds: float = Field(60.0, ge=0)
-    """How long a start waits for resources that the cluster lacks, before it says what is missing."""
+    """How long a start waits for resources that the cluster lacks, before it says what is missing; and how long workers
+    that make no step wait once the cluster has lost what they need."""
     resize_every_seconds: float = Field(60.0, gt=0)
     """How often an elastic phase looks whether more workers would fit; it moves at the next checkpoint."""
     progress_every_seconds: float = Field(30.0, gt=0)

@@ -14,6 +14,7 @@ from typing import Any
 from train.engine import StepResult
 
 RESIZE = "resize"  # the driver: leave at the next checkpoint, more workers would fit
+SHORT = "short"  # the driver: the cluster has lost what this attempt needs; end it if nothing moves
 ENDED = "ended"  # the workers: the stream has no more global batches
 BAD_STEPS = "bad-steps.jsonl"
 

@@ -41,7 +41,9 @@ def train_worker(loop_config: dict[str, Job]) -> None:
 
     pointer = read_pointer(job.storage)
     position = pointer.position if pointer else 0
-    watchdog = Watchdog(job.phase_dir, rank, position, cfg.stall_seconds)
+    watchdog = Watchdog(
+        job.phase_dir, rank, position, cfg.stall_seconds, when_short=max(10.0, cfg.wait_for_nodes_seconds)
+    )
     watchdog.start()
     _empty_scratch(job)
     engine = _load(job, pointer)

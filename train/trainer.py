@@ -21,7 +21,7 @@ from train import checkpoints, room, schedules
 from train.audit import attempts
 from train.checkpoints import Pointer, checkpoint_storage, read_pointer
 from train.config import Job, TrainConfig
-from train.leaving import ENDED, RESIZE, bad_steps
+from train.leaving import ENDED, RESIZE, SHORT, bad_steps
 from train.loop import train_worker
 from train.model import check_weights
 from train.storage import Storage
@@ -137,7 +137,7 @@ def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> 
         attempt = replace(job, cfg=cfg.model_copy(update={"num_workers": workers}), stop=stop, owner=name)
         if pointer is not None and pointer.world_size != workers and cfg.zero_stage > 0:
             _run_on_cluster(checkpoints.convert_to_universal, job.storage, pointer.checkpoint)
-        for mark in (job.phase_dir / ENDED, job.phase_dir / RESIZE, *stalled(job.phase_dir)):
+        for mark in (*(job.phase_dir / name for name in (ENDED, RESIZE, SHORT)), *stalled(job.phase_dir)):
             mark.unlink(missing_ok=True)
         larger = [n for n in cfg.worker_counts if n > workers]
         with _watching_for_room(attempt, larger, stream_cpus):
@@ -211,24 +211,29 @@ def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
 
 @contextmanager
 def _watching_for_room(job: Job, larger: list[int], stream_cpus: float) -> Iterator[None]:
-    """Ask the workers to leave at a checkpoint once the cluster has room for one of the `larger` numbers of them."""
+    """Tell the workers when the cluster has room for one of the `larger` numbers of them, or no longer for these.
+
+    A node may go that only the stream was on: its tasks then wait for a CPU that the workers have, for ever.
+    """
     over = threading.Event()
+    cfg = job.cfg
 
     def watch() -> None:
-        while not over.wait(job.cfg.resize_every_seconds):
-            if room.most(job.cfg, larger, stream_cpus):
+        while not over.wait(cfg.resize_every_seconds):
+            if larger and room.most(cfg, larger, stream_cpus):
                 (job.phase_dir / RESIZE).touch()
-                return
+            if room.most(cfg, [cfg.num_workers], stream_cpus):
+                (job.phase_dir / SHORT).unlink(missing_ok=True)
+            else:
+                (job.phase_dir / SHORT).touch()
 
     thread = threading.Thread(target=watch, daemon=True)
-    if larger:
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         over.set()
-        if larger:
-            thread.join()
+        thread.join()
 
 
 def _causes(error: Exception, phase_dir: Path) -> str:

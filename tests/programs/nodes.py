@@ -42,7 +42,7 @@ class Log:
                 done = line["step"] + 1
         return found
 
-    def wait(self, workers: int, steps: int = 6, patience: float = 240.0) -> None:
+    def wait(self, workers: int, steps: int = 6, patience: float = 600.0) -> None:
         """Until an attempt with this number of workers has done so many steps."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import sysconfig
 from collections import Counter
 from pathlib import Path
@@ -202,11 +203,10 @@ def test_compare_prints_all_of_them_and_marks_noise(annotation, run):
     assert best["auc"][best["best"]]["value"] == max(found["value"] for found in best["auc"].values())
     metrics = AnnotatorMetrics.read(annotation.directory)
     noisy = run.root / "annotators" / "noisy"
-    noisy.mkdir()
+    shutil.copytree(annotation.directory, noisy)
     (noisy / "metrics.json").write_text(
         metrics.model_copy(update={"annotator": "noisy", "noise": True}).model_dump_json()
     )
-    (noisy / "key.json").write_text('"x"')
     shown = CliRunner().invoke(cli, ["annotator", "compare", "--out", str(run.root)], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     assert "noisy*" in shown.stdout

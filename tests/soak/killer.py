@@ -202,7 +202,7 @@ def run_with_kills(
 ) -> tuple[list[Kill], Progress]:
     """Run the command to its end, killing on the way. Returns what was killed, and what was seen of the steps.
 
-    Where no process of a kind is found for 20 s, it changes places with the next kind of the plan, and at its end a
+    Where no process of a kind is found for 5 s, it changes places with the next kind of the plan, and at its end a
     training worker dies instead.
 
     Raises Stuck when no step is made for `stuck_after` seconds.
@@ -247,7 +247,7 @@ def run_with_kills(
             continue
         victims = command.victims(plan[0].kind)
         if not victims:
-            if now - due > 20.0:
+            if now - due > 5.0:
                 kinds = (plan[1].kind, plan[0].kind) if len(plan) > 1 else ("training worker",)
                 plan[:2] = [replace(kill, kind=kind) for kill, kind in zip(plan, kinds, strict=False)]
                 due = now

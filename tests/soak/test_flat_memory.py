@@ -88,9 +88,7 @@ def test_no_process_grows_with_the_blocks(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "snowcoder.cli", "run", "general"]
     arguments += ["--config", str(config), "--out", str(out)]
     command = Command(arguments, tmp_path / "run.log", {**os.environ, "TMPDIR": str(temporary)})
-    samples: list[
-        tuple[int, dict[str, int]]
-    ] = []  # (steps done, resident bytes by role), about one in 500 steps
+    samples: list[tuple[int, dict[str, int]]] = []  # (steps done, resident bytes by role)
     begun = 0.0
     try:
         progress = Progress(out / "train/general")
@@ -98,7 +96,10 @@ def test_no_process_grows_with_the_blocks(tmp_path: Path) -> None:
             time.sleep(0.5)
             progress.look()
             begun = begun or (time.monotonic() if progress.done else 0.0)
-            if progress.attempt_has_stepped and progress.done >= (samples[-1][0] if samples else 0) + 500:
+            if (
+                progress.attempt_has_stepped
+                and progress.done >= (samples[-1][0] if samples else 0) + STEPS // 100
+            ):
                 samples.append((progress.done, resident(command)))
         seconds = time.monotonic() - begun
         assert command.process.returncode == 0, command.log.read_text()[-3000:]

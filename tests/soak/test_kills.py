@@ -21,7 +21,7 @@ from train.audit import check, committed_order
 STEPS, BATCH, SEQ = 512, 32, 256
 EVERY = 5  # steps between checkpoints
 KILLS = {
-    "training worker": 6,
+    "training worker": 8,
     "claim actor": 3,
     "deal actor": 4,
     "judge or pack task": 5,
@@ -103,8 +103,10 @@ def temporary() -> Iterator[Path]:
 
 def plan(rng: random.Random) -> list[Planned]:
     """Kinds in random order, spread over the steps; every fifth soon after the one before, mostly into its restart."""
-    kinds = [kind for kind, count in KILLS.items() for _ in range(count)]
+    kinds = [kind for kind, count in KILLS.items() for _ in range(count) if kind != "index partition"]
     rng.shuffle(kinds)
+    for _ in range(KILLS["index partition"]):  # later there may be no shard left that needs the index
+        kinds.insert(rng.randrange(len(kinds) // 3), "index partition")
     share = (STEPS - 40) / len(kinds)
     return [
         Planned(kind, None, rng.uniform(0, 20))

@@ -17,7 +17,7 @@ PROGRAM = ROOT / "tests" / "programs" / "nodes.py"
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_an_elastic_phase_follows_its_nodes(tmp_path: Path) -> None:
     temporary = tempfile.mkdtemp(prefix="k", dir="/tmp")  # Ray's sockets need a short path
     try:
@@ -27,7 +27,7 @@ def test_an_elastic_phase_follows_its_nodes(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=1100,
+            timeout=2300,
         )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
