@@ -338,8 +338,8 @@ class _Deal:
         groups = [self.empty]
         for entry, cell in zip(batch["entry"].to_pylist(), batch["rows"], strict=True):
             groups += self.dealer.push(entry, _from_ipc(cell))
-        if left := self.dealer.tail():
-            record = {"global_batch": self.dealer.dealing.global_batch, "sequences": left}
+        if self.dealer.ended:
+            record = {"global_batch": self.dealer.dealing.global_batch, "sequences": self.dealer.tail()}
             write_atomically(self.tail, json.dumps(record).encode())
         return pa.concat_tables(groups)
 

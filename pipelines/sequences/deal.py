@@ -55,6 +55,7 @@ class Dealer:
         self.entries: dict[int, pa.Table] = {}
         self.waiting: list[tuple[int, int]] = []  # (entry, row) drawn, not yet dealt
         self.finished = self.step >= stop
+        self.ended = False  # at the end of the order, not only of this stretch of it
 
     @property
     def group_rows(self) -> int:
@@ -101,7 +102,7 @@ class Dealer:
 
     def _rest(self) -> list[pa.Table]:
         """End of the order: whole global batches go out, the tail that fills none stays in `waiting`."""
-        self.finished = True
+        self.finished = self.ended = True
         batches, tail = divmod(len(self.waiting), self.dealing.global_batch)
         if not batches:
             return []
@@ -140,7 +141,7 @@ class Dealer:
 
     def tail(self) -> list[tuple[int, int, int]]:
         """(epoch, shard, index) of the sequences at the end of the order that fill no global batch, in order."""
-        if not self.finished or not self.waiting:
+        if not self.ended or not self.waiting:
             return []
         names = self._take(self.waiting)
         return list(zip(*(names[part].to_pylist() for part in ("epoch", "shard", "index")), strict=True))
