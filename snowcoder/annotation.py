@@ -38,6 +38,7 @@ from pipelines.stages.stored_index import build_stored
 from snowcoder.base import UserError
 from snowcoder.files import write_atomically
 from snowcoder.positives import cache_dir, positives
+from snowcoder.preflight import preflight
 from snowcoder.progress import quiet, say, track
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Annotation:
     def train(self) -> AnnotatorMetrics:
         """Train, unless this recipe was trained on this curation already. Says and returns how good it is."""
         if self.key != _recorded_key(self.directory):
-            self.run.start_ray()
+            preflight(self.run, "curate")
             (self.directory / _KEY).unlink(missing_ok=True)
             write_atomically(self.directory / RECIPE, self.config.model_dump_json(indent=1).encode())
             metrics = self._binary() if self.config.task == "binary" else self._regression()
@@ -280,7 +281,7 @@ class Annotation:
 
     def score(self) -> Selection:
         """Train if need be, score the kept documents, and set each language's threshold for phase 2's budget."""
-        self.run.start_ray()
+        preflight(self.run, "score")
         self.train()
         return choose_by(self.run, self.annotator, self.directory / "selection.json")
 

@@ -25,9 +25,9 @@ from pipelines.scoring import Scoring
 from snowcoder import plots_annotator
 from snowcoder.annotation import FOLDER, recorded, trained
 from snowcoder.base import UserError
-from snowcoder.evidence import visible
 from snowcoder.files import write_atomically
-from snowcoder.plots import score_chart, short
+from snowcoder.pages import environment
+from snowcoder.plots import score_chart
 
 if TYPE_CHECKING:
     from pipelines.schema import Shard
@@ -169,24 +169,15 @@ def _selection(root: Path, name: str) -> Selection | None:
 
 def render(root: Path, found: dict[str, AnnotatorMetrics], problem: str = "") -> str:
     """The page as text. The same run directory gives the same page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("snowcoder"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"count": "{:,.0f}".format, "short": short}
-    report, _, _ = environment.loader.get_source(environment, "report.html.j2")  # type: ignore[union-attr]
+    made = environment()
+    report, _, _ = made.loader.get_source(made, "report.html.j2")  # type: ignore[union-attr]
     style = re.search(r"<style>.*?</style>", report, re.DOTALL)  # both pages look the same
     diagnosis, fault = _diagnostics(root)
     selections = {name: selection for name in found if (selection := _selection(root, name))}
     agreement = diagnosis.agreement if diagnosis else {}
-    return environment.get_template("annotators.html.j2").render(
+    return made.get_template("annotators.html.j2").render(
         name=root.resolve().name,
         style=Markup(style.group() if style else ""),
         annotators=found,

@@ -21,7 +21,8 @@ from snowcoder import evaluation_table, plots
 from snowcoder.evidence import visible
 from snowcoder.files import write_atomically
 from snowcoder.funnel import Count, Funnel, Languages, funnel, total
-from snowcoder.plots import Curve, short
+from snowcoder.pages import environment
+from snowcoder.plots import Curve
 from snowcoder.report_rules import rules_context, samples_context
 from snowcoder.report_synthesis import synthesis_context
 
@@ -53,25 +54,14 @@ def write_report(run_dir: str | Path) -> Path:
 
 def render_report(run_dir: str | Path) -> str:
     """The page as text. The same run directory gives the same page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("snowcoder"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": "{:,.0f}".format,
+    made = environment()
+    made.filters |= {
         "size": human_bytes,
-        "short": short,
         "time": human_time,
         "title_of": evaluation_table.title_of,
         "breakable": breakable,
     }
-    return environment.get_template("report.html.j2").render(_context(Run(Path(run_dir))))
+    return made.get_template("report.html.j2").render(_context(Run(Path(run_dir))))
 
 
 def breakable(name: str) -> Markup:

@@ -289,7 +289,6 @@ class Run:
 
     def score(self) -> Selection:
         """Score the kept documents by the configured annotator, and set the thresholds of phase 2."""
-        preflight(self, "score")
         selection = self.annotation.score()
         selection.write(self.root / "selection.json")
         return selection

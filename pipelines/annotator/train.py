@@ -5,23 +5,20 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.annotator.baselines import BagOfTokens, Length
 from pipelines.annotator.calibration import calibration_error, log_loss, temperature
 from pipelines.annotator.config import AnnotatorConfig
 from pipelines.annotator.encoder import Encoder
 from pipelines.annotator.fit import Examples, balanced
 from pipelines.annotator.head import Head
+from pipelines.annotator.held_out import Baselines, Documents, held_out
 from pipelines.annotator.matched import Scorers, compare
-from pipelines.annotator.quality import BAG, FILE, LENGTH, AnnotatorMetrics, Comparison, Estimate, HeldOut
-from pipelines.annotator.roc import auc_at_like_size, auc_interval, roc_auc, spearman
+from pipelines.annotator.quality import FILE, AnnotatorMetrics, Comparison
 from pipelines.annotator.score import identity
 from pipelines.annotator.splits import hashed, sample_negatives, split
 from pipelines.annotator.windows import Windows
@@ -31,29 +28,7 @@ from snowcoder.files import write_atomically
 ENCODER = "encoder"
 """Folder of a fine-tuned encoder beside its head."""
 _WORK = "work"
-_LIKE_SIZE_SAMPLE = 2000  # of each class: 4 million pairs
 _FEW = 0.05  # of the labels on one side: the middle of the scale divides nothing
-
-
-@dataclass(frozen=True)
-class Documents:
-    """What is learnt from. `held_out` is never seen; `validation` decides when to stop, and calibrates."""
-
-    text: pa.ChunkedArray
-    lang: np.ndarray  # object [n]
-    group: np.ndarray  # int64 [n]
-    target: np.ndarray  # float64 [n, outputs] in [0, 1]
-    good: np.ndarray  # bool [n]: binary, or on the upper side of the labels
-    held_out: np.ndarray  # bool [n]
-    validation: np.ndarray  # bool [n]
-
-    @cached_property
-    def training(self) -> np.ndarray:
-        return ~(self.held_out | self.validation)
-
-    @cached_property
-    def size(self) -> np.ndarray:
-        return pc.binary_length(self.text).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -175,7 +150,7 @@ def _train(
     shutil.rmtree(work, ignore_errors=True)
 
     outputs = _by_document(windows, head.outputs(embeddings, documents.lang[windows.document]))
-    baselines = _Baselines(documents, cfg)
+    baselines = Baselines(documents, cfg)
     quality: tuple[Comparison, ...] = ()
     if measure is not None:
         scorers: Scorers = {cfg.name: lambda table: _score(encoder, head, table), **baselines.scorers()}
@@ -204,7 +179,7 @@ def _train(
             "embed_seconds": round(embed_seconds, 3),
             "train_seconds": round(train_seconds, 3),
             "documents_per_second": round(len(documents.text) / embed_seconds, 2),
-            "held_out": _held_out(documents, outputs, baselines, cfg, log_losses, errors),
+            "held_out": held_out(documents, outputs, baselines, cfg, log_losses, errors),
             "quality": quality,
             **about,
         }
@@ -292,95 +267,6 @@ def _calibrated(
     return after, heat, pairs[0], pairs[1]  # type: ignore[return-value]
 
 
-class _Baselines:
-    """Length and bag of tokens, fitted on the training documents; no bag where these are of one class."""
-
-    def __init__(self, documents: Documents, cfg: AnnotatorConfig):
-        used = ~documents.held_out
-        good = documents.good[used]
-        self.length = Length.fit(documents.size[used], good)
-        self.bag: BagOfTokens | None = None
-        if good.any() and not good.all():
-            texts = documents.text.filter(pa.array(used)).to_pylist()
-            weight = balanced(good[:, None].astype(np.float64), np.ones(len(good)), "binary")
-            self.bag = BagOfTokens.fit(texts, good, weight, cfg.quality.bag_bits)
-
-    def scorers(self) -> Scorers:
-        found: Scorers = {LENGTH: lambda table: self.length.score(pc.binary_length(table["text"]).to_numpy())}
-        if self.bag is not None:
-            bag = self.bag
-            found[BAG] = lambda table: bag.score(table["text"].to_pylist())
-        return found
-
-
-def _held_out(
-    documents: Documents,
-    outputs: np.ndarray,
-    baselines: _Baselines,
-    cfg: AnnotatorConfig,
-    log_losses: tuple[float, float] | None,
-    errors: tuple[float, float] | None,
-) -> HeldOut:
-    held = documents.held_out
-    score, good, group, size = (
-        outputs.mean(1)[held],
-        documents.good[held],
-        documents.group[held],
-        documents.size[held],
-    )
-    both = bool(good.any() and not good.all())
-    few = _few_of_each(good, cfg.seed)
-    like = auc_at_like_size(score[few], good[few], size[few]) if both else float("nan")
-    auc = None
-    if both:
-        low, high = auc_interval(score, good, group, cfg.bootstrap, cfg.seed)
-        auc = Estimate(value=roc_auc(score, good), low=low, high=high)
-    bag = None
-    if both and baselines.bag is not None:
-        bag = roc_auc(baselines.bag.score(documents.text.filter(pa.array(held)).to_pylist()), good)
-    extra: dict[str, Any] = {}
-    if cfg.task == "regression":
-        low, high = cfg.label_range
-        target = documents.target[held]
-        extra["rmse"] = float(np.sqrt(np.mean((outputs[held] - target) ** 2)) * (high - low))
-        extra["outputs"] = {
-            name: found
-            for i, name in enumerate(cfg.outputs)
-            if not np.isnan(found := spearman(outputs[held][:, i], target[:, i]))
-        }
-        extra["spearman"] = _spearman_interval(score, target.mean(1), group, cfg)
-    return HeldOut(
-        auc=auc,
-        length_auc=roc_auc(baselines.length.score(size), good) if both else None,
-        like_size_auc=None if np.isnan(like) else like,
-        bag_auc=bag,
-        documents=len(good),
-        positives=int(good.sum()),
-        negatives=int((~good).sum()),
-        groups=len(np.unique(group)),
-        log_loss=log_losses,
-        calibration_error=errors,
-        **extra,
-    )
-
-
-def _spearman_interval(
-    score: np.ndarray, label: np.ndarray, group: np.ndarray, cfg: AnnotatorConfig
-) -> Estimate | None:
-    """With a 95 % percentile interval by resampling groups; None where scores or labels do not vary."""
-    value = spearman(score, label)
-    if np.isnan(value):
-        return None
-    rng = np.random.default_rng(cfg.seed)
-    members = [np.flatnonzero(group == name) for name in np.unique(group)]
-    drawn = []
-    for _ in range(cfg.bootstrap):
-        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        drawn.append(spearman(score[rows], label[rows]))
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Estimate(value=value, low=float(low), high=float(high))
-
-
 def _by_document(windows: Windows, values: np.ndarray) -> np.ndarray:
     return np.stack([windows.mean(values[:, i]) for i in range(values.shape[1])], axis=1)
 
@@ -389,12 +275,6 @@ def _score(encoder: Encoder, head: Head, table: pa.Table) -> np.ndarray:
     windows = encoder.windows(table["text"])
     lang = np.array(table["lang"].to_pylist(), object)
     return windows.mean(head.score(encoder.embed(windows), lang[windows.document]))
-
-
-def _few_of_each(good: np.ndarray, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    pools = (np.flatnonzero(good), np.flatnonzero(~good))
-    return np.concatenate([rng.permutation(pool)[:_LIKE_SIZE_SAMPLE] for pool in pools])
 
 
 def _languages(documents: Documents) -> dict[str, tuple[int, int]]:

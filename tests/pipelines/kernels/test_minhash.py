@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.kernels.minhash import EMPTY, band_keys, estimate_jaccard, minhash, shingle_hashes, signatures
+from pipelines.kernels.minhash import (
+    EMPTY,
+    band_keys,
+    estimate_jaccard,
+    minhash,
+    shingle_hashes,
+    signatures,
+    sketch_sets,
+)
 
 M64 = 2**64 - 1
 
@@ -224,3 +232,15 @@ def test_banding_finds_near_duplicates_and_little_else(pairs):
     assert far.sum() > 50
     assert found[near].mean() >= 0.95
     assert found[far].mean() <= 0.05
+
+
+def test_every_seed_is_another_hash_function_of_the_same_law():
+    """200 draws of one pair of sets agree in as many bins as the sets' Jaccard similarity says."""
+    common, left, right = np.split(np.random.default_rng(0).integers(0, 2**64, 900, np.uint64), [500, 700])
+    sets = [np.concatenate([common, own]) for own in (left, right)]
+    offsets, hashes = np.array([0, 700, 1400]), np.concatenate(sets)
+    draws = [sketch_sets(offsets, hashes, bins=128, seed=seed) for seed in range(200)]
+    assert (sketch_sets(offsets, hashes, bins=128, seed=7) == draws[7]).all()
+    assert not (draws[0] == draws[1]).any()
+    agree = np.array([(both[0] == both[1]).mean() for both in draws])
+    assert abs(agree.mean() - 500 / 900) < 4 * agree.std() / np.sqrt(200)
