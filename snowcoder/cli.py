@@ -37,7 +37,7 @@ def demo(
     config: ConfigFile = DEMO,
     set_: Set = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """All three phases, evaluation and report, small, on this machine; about ten minutes on two cores."""
+    """All three phases, evaluation and report, small, on this machine; about a quarter of an hour on two cores."""
     run = _run(config, out, set_)
     from snowcoder.demo import demo as play
 
