@@ -5,7 +5,7 @@
 All sides run in this process on as many threads, and take turns. *ours*: `Encoder` as the pipeline uses it, cutting and
 tokenising included. *sentence-transformers*: its `encode` on the windows that we cut (our cutting is on its bill too,
 so that the windows are identical), sorted by length and padded per batch of 32, as it does. *direct*: three windows of
-every document, the same one thrice when it is short, in order of arrival, 32 to a batch, padded to the window.
+every document, the same one thrice when it is short, in order of arrival, 32 to a batch, padded to the longest.
 *ours, bfloat16* is shown where the processor has it, and is held to nothing.
 
 Prints one `ratio NAME PEER VALUE floor FLOOR` line per comparison; `--check` exits with 1 below a floor or where scores
@@ -109,16 +109,16 @@ class SentenceTransformers:
 
 
 class Direct:
-    """What one writes first: transformers, three windows each, order of arrival, padded to the window's length."""
+    """What one writes first: transformers, three windows each, order of arrival, padded to the batch's longest."""
 
-    def __init__(self, window: int, ours: Ours):
+    def __init__(self, ours: Ours):
         import torch
         from transformers import AutoModel
 
         from pipelines.annotator.encoder import resolve_encoder
 
         self.model = AutoModel.from_pretrained(resolve_encoder(MODEL)).eval()
-        self.window, self.ours, self.torch = window, ours, torch
+        self.ours, self.torch = ours, torch
 
     def __call__(self, text: pa.ChunkedArray) -> np.ndarray:
         torch = self.torch
@@ -134,7 +134,7 @@ class Direct:
         with torch.inference_mode():
             for at in range(0, len(three), BATCH):
                 part = three[at : at + BATCH]
-                ids = np.zeros((len(part), self.window), np.int64)
+                ids = np.zeros((len(part), max(map(len, part))), np.int64)
                 mask = np.zeros_like(ids)
                 for i, row in enumerate(part):
                     ids[i, : len(row)], mask[i, : len(row)] = row, 1
@@ -209,7 +209,7 @@ def main() -> int:
     sides: dict[str, Callable[[pa.ChunkedArray], np.ndarray]] = {
         "ours": ours,
         "sentence-transformers": SentenceTransformers(options.window, ours),
-        "direct": Direct(options.window, ours),
+        "direct": Direct(ours),
         "ours, engine transformers": Ours(options.window, options.threads, engine="transformers"),
     }
     import torch
@@ -234,7 +234,7 @@ def main() -> int:
     most = peak(options.threads)
     work = flops(lengths, ours.encoder.dimensions, 6)
     print(f"peak      {most / 1e9:6.1f} GFLOP/s float32, the fastest matrix product")
-    padding = {"ours": 0.0, "ours, bfloat16": 0.0} | _padding(lengths, windows.counts(), options.window)
+    padding = {"ours": 0.0, "ours, bfloat16": 0.0} | _padding(lengths, windows.counts())
     bad = False
     for name, times in seconds.items():
         time_ = statistics.median(times)
@@ -252,13 +252,18 @@ def main() -> int:
     return int(options.check and bad)
 
 
-def _padding(lengths: np.ndarray, counts: np.ndarray, window: int) -> dict[str, float]:
+def _padding(lengths: np.ndarray, counts: np.ndarray) -> dict[str, float]:
     """Share of the tokens that a side computes which are padding, or a window computed before."""
-    ordered = np.sort(lengths)[::-1]
-    padded = sum(part[0] * len(part) for part in np.split(ordered, range(BATCH, len(ordered), BATCH)))
+
+    def computed(ordered: np.ndarray) -> int:
+        batches = np.split(ordered, range(BATCH, len(ordered), BATCH))
+        return sum(int(part.max()) * len(part) for part in batches)
+
+    first = np.cumsum(counts) - counts
+    three = (first[:, None] + np.minimum(np.arange(3), counts[:, None] - 1)).reshape(-1)
     return {
-        "sentence-transformers": 1 - lengths.sum() / padded,
-        "direct": 1 - lengths.sum() / (3 * len(counts) * window),
+        "sentence-transformers": 1 - lengths.sum() / computed(np.sort(lengths)[::-1]),
+        "direct": 1 - lengths.sum() / computed(lengths[three]),
     }
 
 
