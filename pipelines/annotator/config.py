@@ -96,6 +96,9 @@ class LabelsConfig(Config):
     max_characters: int = Field(6000, ge=100)
     """Of a document that are shown (ours; FineWeb-Edu looks at the first 2,000 or so)."""
     sampling: SamplingConfig = SamplingConfig(temperature=0.0, top_p=1.0, max_tokens=200)
+    structured: bool = True
+    """The answer is held to the form that was asked for, so that a small model too gives a label (ours; what it labels
+    may be noise all the same). False for servers that do not know vLLM's `structured_outputs`."""
     engine: EngineConfig = EngineConfig()
     chunk_requests: int = Field(256, ge=1)
     """Requests per ledger object."""

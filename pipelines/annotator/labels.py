@@ -116,9 +116,22 @@ def plan(documents: Iterable[pa.Table], cfg: AnnotatorConfig, directory: Path, d
     """The questions, written once. `drawn` names what decided which documents are asked about. UserError when the
     directory holds other questions."""
     labels = cfg.labels
-    asked = question_tables(questions(documents, cfg), labels.sampling, cfg.seed, labels.chunk_requests)
-    key = stable_hash([labels.sampling.model_dump(mode="json"), labels.chunk_requests, _template(cfg), drawn])
+    sampling = labels.sampling
+    if labels.structured:
+        sampling = sampling.model_copy(update={"structure": structure(cfg)})
+    asked = question_tables(questions(documents, cfg), sampling, cfg.seed, labels.chunk_requests)
+    key = stable_hash([sampling.model_dump(mode="json"), labels.chunk_requests, _template(cfg), drawn])
     return Plan.write(asked, directory, key)
+
+
+def structure(cfg: AnnotatorConfig) -> str:
+    """Regular expression of the answers that `prompt` asks for, with whole points."""
+    low, high = (int(value) for value in cfg.label_range)
+    points = f"({'|'.join(str(point) for point in range(low, high + 1))})"
+    if cfg.labels.questions == "aspects":
+        return r"\{" + ", ".join(f'"{re.escape(name)}": {points}' for name in cfg.outputs) + r"\}"
+    # A sentence that leaves room for the score: a token of prose or code has rarely fewer than two characters.
+    return rf"[^\n]{{10,{max(20, 2 * cfg.labels.sampling.max_tokens - 20)}}}\nScore: {points}"
 
 
 def ask(plan: Plan, engine: Engine, directory: Path) -> Iterator[Progress]:

@@ -48,11 +48,14 @@ class SamplingConfig(Config):
     """Tokens generated at most. The same prompt with another limit is another request."""
     stop: tuple[str, ...] = ()
     """Texts that end an answer, and are left out of it."""
+    structure: str = ""
+    """Regular expression that the generator is held to, token by token (vLLM's structured outputs). Empty: none."""
 
     def parameters(self, seed: int) -> dict[str, Any]:
         """Arguments of vLLM's SamplingParams for one request."""
         stop = {"stop": list(self.stop)} if self.stop else {}
-        return {**self.model_dump(exclude={"stop"}), **stop, "seed": seed}
+        structure = {"structured_outputs": {"regex": self.structure}} if self.structure else {}
+        return {**self.model_dump(exclude={"stop", "structure"}), **stop, **structure, "seed": seed}
 
 
 class EndpointConfig(Config):

@@ -83,6 +83,8 @@ def processor_config(engine: EngineConfig, model: Path, accelerator: str | None 
         "tensor_parallel_size": engine.tensor_parallel,
         "dtype": engine.dtype if gpu or engine.dtype != "auto" else "float32",
         "disable_log_stats": True,
+        # One backend on CPU and GPU, so that a structure admits the same answers on both.
+        "structured_outputs_config": {"backend": "guidance"},
     }
     variables = {"VLLM_NO_USAGE_STATS": "1"}
     bundle: dict[str, float] = {"CPU": engine.cpus}

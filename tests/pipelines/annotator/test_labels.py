@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
@@ -149,3 +150,26 @@ def test_the_prompt_shows_the_file_and_says_when_it_is_cut():
     example = aspects[aspects.rindex("{") :]
     assert labels.parse(example, ASPECTS).values == (5.0, 6.0)
     assert json.loads(example).keys() == {"readability", "clarity"}
+
+
+@pytest.mark.parametrize("cfg", [EDU, ASPECTS], ids=["educational", "aspects"])
+def test_every_label_fits_the_structure_and_is_read_back(cfg):
+    allowed = re.compile(labels.structure(cfg))
+    low, high = (int(value) for value in cfg.label_range)
+    for point in range(low - 1, high + 2):
+        if cfg is EDU:
+            answer = f"It shows how a queue is filled.\nScore: {point}"
+        else:
+            answer = json.dumps(dict.fromkeys(cfg.outputs, point))
+        assert bool(allowed.fullmatch(answer)) == (low <= point <= high)
+        if low <= point <= high:
+            assert labels.parse(answer, cfg).values == (float(point),) * len(cfg.outputs)
+    assert not allowed.fullmatch("It shows how a queue is filled.")
+
+
+def test_the_structure_goes_with_every_request_unless_it_is_turned_off(tmp_path):
+    free = EDU.model_copy(update={"labels": EDU.labels.model_copy(update={"structured": False})})
+    for name, cfg, sent in (("held", EDU, {"regex": labels.structure(EDU)}), ("free", free, None)):
+        plan = labels.plan(_documents(3), cfg, tmp_path / name, "sample")
+        for sampling in plan.load(0)["sampling"].to_pylist():
+            assert json.loads(sampling).get("structured_outputs") == sent
