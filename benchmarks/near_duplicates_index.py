@@ -174,7 +174,7 @@ def main() -> int:
             f"{'ordered' if ordered else 'unordered'}, keys made and claimed; seconds "
             + " ".join(f"{one:.2f}" for one in seconds)
         )
-    # medians of runs taken in turns: one run differs from the next by up to 4 %, and the best of several is the luckiest
+    # Medians of runs taken in turns: one run differs from the next by up to 4 %, the best of several is the luckiest.
     ratio = statistics.median(times[False]) / statistics.median(times[True])
     print(f"ratio ordered unordered {ratio:.3f} floor {ORDER_FLOOR}")
     below = speed < CLAIM_FLOOR or (ratio < ORDER_FLOOR and not options.quick)

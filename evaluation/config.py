@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from evaluation.benchmarks import BENCHMARKS
+from evaluation.benchmarks import BENCHMARKS, GROUPS, parts
 from snowcoder.base import Config
 
 
@@ -15,17 +15,21 @@ class Limits(Config):
     """What one candidate program may use. CPU seconds decide, so that a busy machine changes no score."""
 
     cpu_seconds: int = Field(3, ge=1)
-    """CPU seconds of one process; HumanEval's own limit is 3 s, of wall time."""
+    """CPU seconds of one process; HumanEval has 3 s of wall time. Tasks with inputs have limits of their own."""
     wall_seconds: float = Field(30.0, gt=0)
-    """Backstop for programs that sleep or wait."""
-    memory_bytes: int = Field(1 << 30, ge=64 << 20)
-    """Address space (RLIMIT_AS)."""
+    """Backstop for programs that sleep or wait. What meets it is run once more, alone."""
+    memory_bytes: int | None = Field(4 << 30, ge=64 << 20)
+    """Address space of one process (RLIMIT_AS), as EvalPlus's. None for virtual machines that reserve a lot."""
+    resident_bytes: int = Field(4 << 30, ge=64 << 20)
+    """Memory in use by all processes of the candidate, looked at ten times a second; not in the tier landlock."""
+    disk_bytes: int = Field(64 << 20, ge=1 << 20)
+    """Size of its private file system, and of its /dev/shm."""
     file_bytes: int = Field(16 << 20, ge=0)
     """Largest file that it may write (RLIMIT_FSIZE)."""
     open_files: int = Field(64, ge=16)
     """RLIMIT_NOFILE."""
     processes: int = Field(64, ge=1)
-    """RLIMIT_NPROC, which counts all processes of the user and does nothing for root."""
+    """RLIMIT_NPROC: processes and threads."""
     output_bytes: int = Field(1 << 20, ge=1)
     """stdout and stderr together; more ends the program."""
 
@@ -34,7 +38,7 @@ class EvaluationConfig(Config):
     """One evaluation of one model."""
 
     benchmarks: tuple[str, ...] = ("humaneval",)
-    """Benchmarks with execution (pass@k): humaneval, mbpp, mbpp_sanitized."""
+    """Benchmarks with execution (pass@k), or groups of them: humaneval+, evoeval, multipl-e, … (docs/evaluation.md)."""
     bits_per_byte_benchmarks: tuple[str, ...] = ("humaneval",)
     """Benchmarks whose reference solutions are scored in bits per byte; () for none."""
     data_dir: Path | None = None
@@ -54,6 +58,9 @@ class EvaluationConfig(Config):
     """Longest completion, in tokens."""
     stops: tuple[str, ...] | None = None
     """Strings that end a completion; None: the benchmark's own."""
+    prompt: Literal["base", "instruct", "auto"] = "base"
+    """base: the model goes on after the prompt. instruct: it is asked by its chat template and answers with a
+    program. auto: instruct if its tokenizer has a chat template."""
     strip_prompt: bool = True
     """Cut the prompt's trailing newlines (paper, table 2: worth up to 15 points for some models)."""
     seed: int = 0
@@ -67,10 +74,32 @@ class EvaluationConfig(Config):
 
     limits: Limits = Limits()
     """Of one candidate program."""
+    unittest_limits: Limits = Limits(
+        cpu_seconds=60,
+        wall_seconds=300.0,
+        memory_bytes=8 << 30,
+        resident_bytes=4 << 30,
+        file_bytes=64 << 20,
+        open_files=256,
+    )
+    """Of one BigCodeBench task, whose libraries take seconds to import."""
+    program_limits: Limits = Limits(
+        cpu_seconds=30,
+        wall_seconds=120.0,
+        memory_bytes=4 << 30,
+        disk_bytes=256 << 20,
+        file_bytes=64 << 20,
+        open_files=256,
+        processes=256,
+    )
+    """Of compiling and running in another language. The address space of node, Go and the JVM, which reserve tens
+    of GiB, is left open: their heaps have limits of their own."""
+    bigcodebench_python: Path | None = None
+    """Python of an environment with requirements/bigcodebench.in (docs/evaluation.md); needed for BigCodeBench."""
     workers: int | None = Field(None, ge=1)
     """Candidate programs at a time; None: the number of CPUs."""
-    sandbox: Literal["auto", "namespaces", "process"] = "auto"
-    """auto takes namespaces where the host allows them; the tier used is in the result."""
+    sandbox: Literal["auto", "bubblewrap", "namespaces", "landlock", "unsafe"] = "auto"
+    """auto takes the strongest that this host allows (docs/evaluation.md); the tier used is in the result."""
     check_references: bool = True
     """Run the reference solutions first and list those that fail here."""
 
@@ -78,8 +107,9 @@ class EvaluationConfig(Config):
     def _consistent(self) -> EvaluationConfig:
         judged = [name for name, known in BENCHMARKS.items() if known.judged]
         for name in self.benchmarks:
-            if name not in judged:
-                raise ValueError(f"benchmarks: {name!r} cannot be judged; choose from {judged}")
+            if (name not in GROUPS and name not in judged) or not set(parts(name)) <= set(judged):
+                choice = [*judged, *(group for group in GROUPS if set(parts(group)) <= set(judged))]
+                raise ValueError(f"benchmarks: {name!r} cannot be judged; choose from {choice}")
         for name in self.bits_per_byte_benchmarks:
             if name not in BENCHMARKS:
                 raise ValueError(

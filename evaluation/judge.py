@@ -1,28 +1,45 @@
-"""Functional correctness: run each candidate with its task's test, count what passes."""
+"""Functional correctness: run each candidate in the sandbox, judge it outside, count what passes."""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from evaluation.benchmarks import Task, benchmark
+from evaluation.benchmarks.inputs import has_inputs
 from evaluation.config import EvaluationConfig
-from evaluation.sandbox.process import Execution, Tier, choose_tier, run_program
+from evaluation.judging.asserts import judge_asserts
+from evaluation.judging.batch import judge_batch
+from evaluation.judging.outcome import PASSED, Outcome
+from evaluation.judging.prepared import Prepared, Store
+from evaluation.sandbox.fork_server import ServerLost, Servers
+from evaluation.sandbox.tiers import Tier, choose_tier
 from evaluation.statistics import bootstrap_mean, pass_at_k, wilson
 from snowcoder.base import UserError
 
-_EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)")
+# Imported once for all candidates: what programs for these benchmarks use.
+_MODULES = (
+    "math", "cmath", "re", "string", "random", "itertools", "functools", "collections", "heapq", "bisect", "operator",
+    "copy", "typing", "datetime", "json", "fractions", "decimal", "statistics", "hashlib", "queue", "time", "calendar",
+    "textwrap", "enum", "dataclasses", "numpy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one candidate program did. `reason` is "passed", "failed" (an assertion), "exited_early",
-    "error:<exception>", "signalled", "cpu_limit", "wall_limit" or "output_limit"."""
+    """What became of one candidate program.
+
+    `reason` is "passed", "wrong_output", "error:<exception>", "cpu_limit", "memory", "wall_limit", "output_limit",
+    "signalled", "exited_early", "unserialisable", "forged", or "no_reference": the task's own solution fails here.
+    """
 
     task: str
     sample: int
@@ -30,6 +47,8 @@ class Verdict:
     reason: str
     cpu_seconds: float
     stderr: str  # its tail, "" for a pass
+    detail: str = ""  # which input or call, and the output if it was wrong
+    retried: bool = False  # met the wall limit and was run once more, alone
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,7 @@ class Results:
     reasons: dict[str, int]
     tier: Tier
     verdicts: tuple[Verdict, ...]
+    retried: int = 0  # candidates that met the wall limit at first
 
     def summary(self) -> dict[str, Any]:
         """For a JSON file: {"passed", "total", "pass@1", …}."""
@@ -56,39 +76,46 @@ class Results:
             **{f"pass@{k}": value for k, value in self.pass_at.items()},
             "pass@1_interval": [self.low, self.high],
             "reasons": self.reasons,
+            "retried": self.retried,
             "sandbox": self.tier,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }
 
 
+Job = tuple[Task, int, Callable[[], Outcome]]
+
+
 def evaluate_functional(
     tasks: Sequence[Task], completions: Sequence[Sequence[str]], cfg: EvaluationConfig
 ) -> Results:
-    """Judge `completions[i]`, the samples for `tasks[i]`; a candidate is the task's prompt + completion.
+    """Judge `completions[i]`, the samples for `tasks[i]`; a candidate is `task.program(sample)`.
 
-    The limits count CPU seconds. What still meets the wall limit is run once more, alone, so that a busy
-    machine does not cost a point. UserError for a benchmark whose tests are not the published judge.
+    The limits count CPU seconds. What still meets the wall limit is run once more, alone, so that a busy machine does
+    not cost a point. UserError for a benchmark whose tests are not judged here.
     """
     if not tasks or len(tasks) != len(completions):
         raise ValueError(f"{len(tasks)} tasks and {len(completions)} lists of completions")
     name = tasks[0].benchmark
-    if not benchmark(name).judged:
-        raise UserError(
-            f"benchmark {name!r}: its added inputs cannot be judged yet; use {name.rstrip('+')!r}"
-        )
+    if benchmark(name).judge != "outside":
+        raise UserError(f"benchmark {name!r} is not judged by outputs: evaluation.verdicts knows its judge")
     tier = choose_tier(cfg.sandbox)
+    judge = _judge_of(name, tier, cfg)
     jobs = [
-        (task, sample, (task.prompt + completion, task.test))
+        (task, sample, functools.partial(judge, task, task.program(completion)))
         for task, samples in zip(tasks, completions, strict=True)
         for sample, completion in enumerate(samples)
     ]
     with ThreadPoolExecutor(cfg.workers or os.cpu_count()) as pool:  # threads: each only waits for a process
-        runs = list(pool.map(lambda job: run_program(job[2], cfg.limits, tier), jobs))
-    runs = [
-        run_program(job[2], cfg.limits, tier) if run.status == "wall_limit" else run
-        for job, run in zip(jobs, runs, strict=True)
+        outcomes = list(pool.map(lambda job: _retrying(job[2]), jobs))
+    retried = [outcome.reason == "wall_limit" for outcome in outcomes]
+    outcomes = [
+        _retrying(job[2]) if again else outcome
+        for job, outcome, again in zip(jobs, outcomes, retried, strict=True)
     ]
-    verdicts = tuple(_verdict(task, sample, run) for (task, sample, _), run in zip(jobs, runs, strict=True))
+    verdicts = tuple(
+        _verdict(task, sample, outcome, again)
+        for (task, sample, _), outcome, again in zip(jobs, outcomes, retried, strict=True)
+    )
     return _results(name, tier, verdicts, cfg)
 
 
@@ -98,28 +125,70 @@ def failing_references(tasks: Sequence[Task], cfg: EvaluationConfig) -> list[Ver
     return [verdict for verdict in evaluate_functional(tasks, solutions, cfg).verdicts if not verdict.passed]
 
 
-def _verdict(task: Task, sample: int, run: Execution) -> Verdict:
-    passed = run.status == "completed"
+def _judge_of(name: str, tier: Tier, cfg: EvaluationConfig) -> Callable[[Task, str], Outcome]:
+    """(task, program) -> outcome, by the benchmark's kind of test. ServerLost if the sandbox dies."""
+    servers = _servers(tier)
+    if not has_inputs(name):
+
+        def by_asserts(task: Task, program: str) -> Outcome:
+            with servers.one() as server, servers.one() as tester:
+                return judge_asserts(server, tester, program, task, cfg.limits)
+
+        return by_asserts
+    store = Store.of(name, cfg.data_dir)
+
+    def by_inputs(task: Task, program: str) -> Outcome:
+        with servers.one() as server:
+            prepared = _prepared(store, task.task_id, servers)
+            if prepared.broken:
+                return Outcome("no_reference", prepared.broken)
+            return judge_batch(server, program, prepared, cfg.limits)
+
+    return by_inputs
+
+
+@functools.lru_cache(64)  # a task's samples come one after the other
+def _prepared(store: Store, task_id: str, servers: Servers) -> Prepared:
+    with servers.one() as server:
+        return store.get(task_id, server)
+
+
+def _retrying(run: Callable[[], Outcome]) -> Outcome:
+    """Once more in a new sandbox, if the first one died under the candidate; then that is the verdict."""
+    try:
+        return run()
+    except ServerLost:
+        pass
+    try:
+        return run()
+    except ServerLost as lost:
+        return Outcome("signalled", f"it has ended its sandbox: {lost}")
+
+
+@functools.cache
+def _servers(tier: Tier) -> Servers:
+    """Fork servers with numpy and the usual modules imported, and no other package to be seen."""
+    spec = find_spec("numpy")
+    assert spec is not None
+    assert spec.origin is not None
+    numpy = Path(spec.origin).parent
+    readable = [folder for folder in (numpy, numpy.with_name("numpy.libs")) if folder.is_dir()]
+    servers = Servers(tier, readable, _MODULES, [numpy.parent])
+    atexit.register(servers.close)
+    return servers
+
+
+def _verdict(task: Task, sample: int, outcome: Outcome, retried: bool) -> Verdict:
     return Verdict(
         task=task.task_id,
         sample=sample,
-        passed=passed,
-        reason=_reason(run),
-        cpu_seconds=run.cpu_seconds,
-        stderr="" if passed else run.stderr,
+        passed=outcome.reason == PASSED,
+        reason=outcome.reason,
+        cpu_seconds=round(outcome.cpu_seconds, 4),
+        stderr=outcome.stderr,
+        detail=outcome.detail,
+        retried=retried,
     )
-
-
-def _reason(run: Execution) -> str:
-    if run.status == "completed":
-        return "passed"
-    if run.status != "exited":
-        return run.status
-    last = run.stderr.rstrip().rpartition("\n")[2]
-    match = _EXCEPTION.match(last)
-    if run.exit_code == 0 or match is None:
-        return "exited_early"
-    return "failed" if match[1] == "AssertionError" else f"error:{match[1]}"
 
 
 def _results(name: str, tier: Tier, verdicts: tuple[Verdict, ...], cfg: EvaluationConfig) -> Results:
@@ -132,4 +201,5 @@ def _results(name: str, tier: Tier, verdicts: tuple[Verdict, ...], cfg: Evaluati
     else:  # samples of one task are not independent
         low, high = bootstrap_mean([c[task] / n[task] for task in n], cfg.seed)
     reasons = dict(Counter(verdict.reason for verdict in verdicts).most_common())
-    return Results(name, passed, len(verdicts), len(n), pass_at, low, high, reasons, tier, verdicts)
+    retried = sum(verdict.retried for verdict in verdicts)
+    return Results(name, passed, len(verdicts), len(n), pass_at, low, high, reasons, tier, verdicts, retried)

@@ -19,8 +19,8 @@ from pipelines.curation import Curation, kept_documents
 from pipelines.ledger import Ledger, Stage
 from pipelines.schema import Shard
 from pipelines.sequences.config import SequencesConfig
-from pipelines.sequences.group import training_documents
-from pipelines.sequences.pack import PACKING_VERSION, pack, to_table
+from pipelines.sequences.pack import PACKING_VERSION, to_table
+from pipelines.sequences.shard_rows import ShardFiles, packed_rows
 from pipelines.sequences.tokenizer import load_tokenizer
 from snowcoder.base import UserError
 
@@ -68,8 +68,7 @@ class Packing:
     @cached_property
     def stage(self) -> Stage:
         config = {
-            "seq_len": self.sequences.seq_len,
-            "group": self.sequences.group,
+            **self.sequences.rows_depend_on(),
             "tokenizer": load_tokenizer(self.tokenizer).fingerprint,
             "seed": self.seed,
         }
@@ -91,30 +90,14 @@ class Packing:
 def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
     """The shard's sequences in this epoch's order; its count is committed before anybody sees them.
 
-    Packing concatenates, so the number of sequences is the same in every epoch: only the order inside changes.
+    The number of sequences is the same in every epoch: only the order inside changes.
     Raises UserError when the shard's tokens are not those that were committed: the source or a verdict changed
     under a run that has been trained on it.
     """
-    tokenizer = load_tokenizer(packing.tokenizer)
-    ids: list[np.ndarray] = []
-    parts = []
-    for table in packing.documents.of(shard):
-        parts.append(table.select(["repo", "lang"]))
-        ids += tokenizer.encode(table["text"].to_pylist())
-    documents = (
-        pa.concat_tables(parts) if parts else pa.table({"repo": pa.array([], pa.string()), "lang": []})
-    )
-    groups = training_documents(documents, [packing.seed, epoch, shard.shard])
-    separator, end = np.array([tokenizer.file], np.int32), np.array([tokenizer.end], np.int32)
-    joined = []
-    for group in groups:
-        pieces = []
-        for file in group.tolist():
-            pieces += [ids[file], separator]
-        pieces[-1] = end
-        joined.append(np.concatenate(pieces))
-    rows, text_tokens, boundaries = pack(joined, packing.sequences.seq_len, pad=tokenizer.end)
-    content = _content(ids)
+    tokenizer, cfg = load_tokenizer(packing.tokenizer), packing.sequences
+    files = ShardFiles.read(packing.documents.of(shard), tokenizer, cfg)
+    packed, languages = packed_rows(files, tokenizer, cfg, seed=packing.seed, epoch=epoch, shard=shard.shard)
+    content = _content(files.ids)
     recorded = packing.recorded(shard)
     if recorded is not None and recorded["content"] != content:
         raise UserError(
@@ -122,17 +105,27 @@ def pack_shard(shard: Shard, epoch: int, packing: Packing) -> pa.Table:
             "restore the source and the ledger, or start a new run directory"
         )
     if recorded is None:
+        sequences, tokens = len(packed.rows), int(packed.text_tokens.sum())
         packing.ledger.commit(
             packing.stage,
             shard.shard,
-            pa.table({"sequences": [len(rows)], "tokens": [int(text_tokens.sum())]}),
+            pa.table({"sequences": [sequences], "tokens": [tokens]}),
             packing.identity(shard),
-            sequences=len(rows),
-            tokens=int(text_tokens.sum()),
-            documents=len(ids),
+            sequences=sequences,
+            tokens=tokens,
+            documents=len(files.ids),
+            padding=sequences * cfg.seq_len - tokens,
+            cut=packed.cut,
             content=content,
         )
-    return to_table(rows, text_tokens, boundaries, epoch=epoch, shard=shard.shard)
+    return to_table(
+        packed.rows,
+        packed.text_tokens,
+        packed.boundaries,
+        epoch=epoch,
+        shard=shard.shard,
+        languages=languages,
+    )
 
 
 def _content(ids: list[np.ndarray]) -> str:

@@ -48,6 +48,9 @@ def sequence_schema(seq_len: int) -> pa.Schema:
                 pa.int32(),
             ),  # place among the shard's sequences: (epoch, shard, index) names a row for audit
             ("step", pa.int64()),
+            # Number in `pipelines.language.LANGUAGES` of each training document in the row, also of one that began in
+            # an earlier row; -1 for none of these, -2 for several in one document. For accounting only.
+            ("languages", pa.list_(pa.int16())),
         ]
     )
 

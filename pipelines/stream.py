@@ -15,7 +15,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ class Resources:
     score_memory: int = 1024 * MiB
     pack_memory: int = 512 * MiB
     deal_memory: int = 256 * MiB
+    labels: dict[str, str] = field(default_factory=dict)  # of the nodes that the stream may use; none: all
+    score_labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def training_stream(plan: Plan, dealing: Dealing, position: int, stop: int) -> D
         batch_format="pyarrow",
         num_cpus=1,
         memory=plan.resources.pack_memory,
+        label_selector=plan.resources.labels or None,
     )
     dataset = dataset.map_batches(
         _Deal,
@@ -118,6 +121,7 @@ def training_stream(plan: Plan, dealing: Dealing, position: int, stop: int) -> D
         compute=_alone(),
         num_cpus=0,
         memory=plan.resources.deal_memory,
+        label_selector=plan.resources.labels or None,
     )
     return dataset.repartition(target_num_rows_per_block=dealing.block_rows, strict=True)
 
@@ -148,15 +152,17 @@ def judged(
         batch_format="pyarrow",
         num_cpus=1,
         memory=resources.judge_memory,
+        label_selector=resources.labels or None,
     )
     return dataset.map_batches(
         _Claim,
-        fn_constructor_args=(curation, shards),
+        fn_constructor_args=(curation, shards, resources.labels),
         batch_size=None,
         batch_format="pyarrow",
         compute=_alone(),
         num_cpus=0,
         memory=resources.claim_memory,
+        label_selector=resources.labels or None,
     )
 
 
@@ -172,6 +178,7 @@ def scored(dataset: Dataset, scoring: Scoring, resources: Resources) -> Dataset:
         num_cpus=resources.score_cpus,
         num_gpus=resources.score_gpus,
         memory=resources.score_memory,
+        label_selector=resources.score_labels or None,
     )
 
 
@@ -213,8 +220,8 @@ class _Claim:
     """Alone and in shard order. Its index is built when the first undecided shard comes, and lost with its process;
     a new process builds it again from the verdicts of the shards before."""
 
-    def __init__(self, curation: Curation, shards: tuple[Shard, ...]):
-        self.curation, self.shards = curation, shards
+    def __init__(self, curation: Curation, shards: tuple[Shard, ...], labels: dict[str, str]):
+        self.curation, self.shards, self.labels = curation, shards, labels
         self.index: Index | None = None
         self.upto = 0  # the index holds the shards before this one
 
@@ -238,7 +245,7 @@ class _Claim:
                     raise
                 log.warning("%s; building it again from %d shards", lost, shard.shard)
                 index.partitions.replace(lost.number, self.curation.dedup)
-                before = rehash_all(list(self.shards[: shard.shard]), self.curation)
+                before = rehash_all(list(self.shards[: shard.shard]), self.curation, self.labels)
                 rebuild(index, before, self.curation.dedup, only={lost.number})
         return None
 
@@ -248,24 +255,31 @@ class _Claim:
         if self.index is None:
             # One partition needs no process of its own. Actors end with this one: nobody meets a stale index.
             name = f"index-{uuid.uuid4().hex[:8]}"
-            partitions = LocalPartitions(dedup) if dedup.partitions == 1 else create_partitions(dedup, name)
+            partitions = (
+                LocalPartitions(dedup)
+                if dedup.partitions == 1
+                else create_partitions(dedup, name, self.labels)
+            )
             below = [
                 load_index(folder, dedup, name_prefix=f"{name}-below-{number}")
                 for number, folder in enumerate(dedup.against)
             ]
             self.index = Index(partitions, below)
-        rebuild(self.index, rehash_all(list(self.shards[self.upto : shard.shard]), self.curation), dedup)
+        between = list(self.shards[self.upto : shard.shard])
+        rebuild(self.index, rehash_all(between, self.curation, self.labels), dedup)
         self.upto = (
             shard.shard + 1
         )  # its own keys enter with its claim; a retry enters them again, to no effect
         return self.index
 
 
-def rehash_all(shards: list[Shard], curation: Curation) -> Iterator[tuple[int, np.ndarray, DocumentKeys]]:
+def rehash_all(
+    shards: list[Shard], curation: Curation, labels: dict[str, str] | None = None
+) -> Iterator[tuple[int, np.ndarray, DocumentKeys]]:
     """Keys of kept documents of many shards, in order, computed by tasks with a bounded number under way."""
     import ray
 
-    @ray.remote(num_cpus=1)
+    @ray.remote(num_cpus=1, label_selector=labels or None)
     def task(shard: Shard, curation: Curation) -> tuple[np.ndarray, DocumentKeys]:
         return rehash(shard, curation)
 

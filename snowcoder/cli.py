@@ -20,6 +20,10 @@ cli = typer.Typer(
 )
 annotator = typer.Typer(help="The quality annotator: train it, score with it.", no_args_is_help=True)
 cli.add_typer(annotator, name="annotator")
+evaluation = typer.Typer(
+    help="Evaluate a model or samples; compare two results.", invoke_without_command=True
+)
+cli.add_typer(evaluation, name="evaluate")
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="Recipe (YAML); conf/ has those that come along.")]
 Out = Annotated[Path, typer.Option("--out", help="Run directory; the same one again continues the run.")]
@@ -58,6 +62,41 @@ def run(
 ) -> None:
     """Run one phase. As a job: ray job submit --working-dir . -- snowcoder run general --config conf/demo.yaml"""
     getattr(_run(config, out, set_, accept_new_data), phase)()
+
+
+@cli.command(
+    epilog="Example:  snowcoder submit general --config conf/demo.yaml --run mine --storage /shared/runs"
+)
+def submit(
+    phases: Annotated[
+        list[str],
+        typer.Argument(help="general, continued, enhanced: each starts when the one before has succeeded."),
+    ],
+    config: ConfigFile,
+    run_name: Annotated[str, typer.Option("--run", help="Name of the run; the same one again continues it.")],
+    storage: Annotated[
+        str, typer.Option(help="Folder on the cluster's shared storage: the run is STORAGE/RUN.")
+    ],
+    address: Annotated[
+        str, typer.Option(envvar="RAY_ADDRESS", help="Address of the cluster's dashboard.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[Path, typer.Option(help="Uploaded without what the run does not need.")] = Path(
+        "."
+    ),
+    env: Annotated[
+        list[str], typer.Option(metavar="K=V", help="Environment of the job; shown in the dashboard.")
+    ] = [],  # noqa: B006
+    secret: Annotated[
+        list[str], typer.Option(metavar="NAME=FILE", help="A variable whose value is in a file on the nodes.")
+    ] = [],  # noqa: B006
+    retries: Annotated[int, typer.Option(min=0, help="How often a driver that died is started again.")] = 3,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Run phases as Ray jobs: follow the logs, end with the job's exit code; Ctrl-C saves a checkpoint and stops."""
+    from snowcoder.submit import Submission, submit_all
+
+    asked = Submission(config, run_name, storage, working_dir, tuple(set_), tuple(env), tuple(secret))
+    sys.exit(submit_all(asked, phases, address, retries))
 
 
 @cli.command(epilog="Example:  snowcoder curate --config conf/demo.yaml --out runs/mine --write kept/")
@@ -138,16 +177,77 @@ def annotator_compare(
     typer.echo(f"page: {write_annotator_page(out)}", err=True)
 
 
-@cli.command(epilog="Example:  snowcoder evaluate --config conf/demo.yaml --model runs/demo/model/enhanced")
+@evaluation.callback(
+    epilog="Example:  snowcoder evaluate --benchmark humaneval+ --samples samples.jsonl --out runs/mine"
+)
 def evaluate(
-    config: ConfigFile,
-    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model.")],
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A recipe: its evaluation section, for a model of a run.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Hugging Face directory of the model.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Judge these: EvalPlus's or BigCodeBench's JSON lines, or a folder.")
+    ] = None,
+    benchmark: Annotated[
+        list[str], typer.Option(help="humaneval+, mbpp+, evoeval, bigcodebench, multipl-e_js, … Often.")
+    ] = [],  # noqa: B006
+    data: Annotated[Path | None, typer.Option(help="Folder with the benchmarks' files.")] = None,
     out: Out = Path("runs/run"),
-    name: Annotated[str, typer.Option(help="Name of the result: OUT/eval/NAME.json.")] = "model",
+    name: Annotated[str, typer.Option(help="Name of the result: OUT/eval/NAME.json and .html.")] = "model",
+    prompt: Annotated[
+        Literal["base", "instruct", "auto"], typer.Option(help="How the model is asked.")
+    ] = "base",
+    n: Annotated[int, typer.Option(min=1, help="Samples a task; more than one needs --temperature.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster that shares the work: auto, or its address.")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Run programs without a sandbox, if this host allows none.")
+    ] = False,
     set_: Set = [],  # noqa: B006
 ) -> None:
-    """Evaluate a model on the benchmarks of the recipe; prints passed/total, pass@1 and bits per byte."""
-    _run(config, out, set_).evaluate(name, model)
+    """Evaluate a model, or samples from elsewhere; ends with passed/total and pass@1 of each benchmark."""
+    if context.invoked_subcommand is not None:
+        return
+    if (model is None) == (samples is None):
+        raise UserError("snowcoder evaluate: give --model DIR or --samples FILE")
+    if config is not None:
+        if model is None or benchmark:
+            raise UserError("--config: evaluates a --model on the recipe's benchmarks; leave the others out")
+        _run(config, out, set_).evaluate(name, model)
+        return
+    from snowcoder import evaluation as evaluations
+
+    if not benchmark:
+        raise UserError("snowcoder evaluate: name a --benchmark, for example humaneval+")
+    asked = {
+        "benchmarks": benchmark,
+        "bits_per_byte_benchmarks": (),
+        "data_dir": data,
+        "prompt": prompt,
+        "samples": n,
+        "temperature": temperature,
+        "pass_at": [k for k in (1, 10, 100) if k <= n],
+        **({"sandbox": "unsafe"} if unsafe else {}),
+        **evaluations.parse_settings(set_),
+    }
+    evaluations.evaluate(evaluations.Request(asked, model, samples, out, name, address))
+
+
+@evaluation.command(
+    "compare", epilog="Example:  snowcoder evaluate compare runs/a/eval/model.json runs/b/eval/model.json"
+)
+def evaluate_compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Result of one model: OUT/eval/NAME.json.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Result of the other.")],
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Two results, task by task: the difference, its interval and test, and the smallest one to be seen."""
+    from snowcoder.evaluation import compare
+
+    compare(first, second, json_)
 
 
 @cli.command(epilog="Example:  snowcoder report runs/demo")
@@ -156,6 +256,33 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run directory.")]) ->
     from snowcoder.report import write_report
 
     typer.echo(str(write_report(_existing(run_dir))))
+
+
+@cli.command(epilog="Example:  snowcoder watch runs/demo")
+def watch(
+    run_dir: Annotated[Path, typer.Argument(help="A run directory; of a finished run too.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; other than loopback: with a token, and no encryption.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8787,
+) -> None:
+    """A live page on a run: funnel, speed, loss, position and estimated end. Read-only."""
+    from snowcoder.watch import watch as serve
+
+    serve(_existing(run_dir), host, port)
+
+
+@cli.command(epilog="Example:  snowcoder monitor --data /shared/prometheus")
+def monitor(
+    data: Annotated[Path, typer.Option(help="Folder of Prometheus' data.")] = Path("runs/prometheus"),
+    ray_dir: Annotated[Path, typer.Option(help="Temporary directory of Ray's head.")] = Path("/tmp/ray"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 9090,
+    keep: Annotated[str, typer.Option(help="How long figures are kept, in Prometheus' words.")] = "60d",
+) -> None:
+    """Prometheus over this Ray head's nodes, with the alert rules of monitoring/."""
+    from snowcoder.monitor import monitor as start
+
+    start(ray_dir, data, port, keep)
 
 
 @cli.command(epilog="Example:  snowcoder inspect runs/demo --set curation.rules.limits.max_line=2000")
@@ -237,7 +364,10 @@ def _existing(run_dir: Path) -> Path:
 
 def app() -> None:
     """Entry point: errors that a user can mend are one line and exit code 2."""
+    from snowcoder.secret_files import load_secrets
+
     try:
+        load_secrets()
         cli()
     except UserError as error:
         _fail(str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -76,14 +76,73 @@ class EnhancedConfig(Config):
     """Most passes over the generated files; None: as many as `tokens` take (paper: about 2.5)."""
     seeds: int = Field(2_000_000, ge=1)
     """Seed documents, the highest scores of phase 2's selection (the paper gives no number)."""
-    python_share: float = Field(0.5, ge=0, le=1)
-    """Share of Python among the seeds; the other languages keep their proportions (paper: about 50 %)."""
+    data: Literal["synthetic", "real"] = "synthetic"
+    """Generated files (paper), or the best real ones instead, `corpus.synthetic_tokens` of them (an arm of ours)."""
+    python_share: float | None = Field(0.5, ge=0, le=1)
+    """Share of Python among the seeds, or in the real data; the other languages keep their proportions (paper: about
+    50 %). None: the natural mix."""
     start_after: float = Field(1.0, gt=0, le=1)
     """Share of the requests that must be answered before training starts; it then waits on the producer live (ours)."""
     schedule: ScheduleConfig = ScheduleConfig(
         peak_lr=1e-4, end_lr=0.0, kind="linear", warmup_tokens=100 * 512 * 8192
     )
     """The paper publishes none of it: all values of this schedule are ours."""
+
+
+class ValidationConfig(Config):
+    """What is asked of checkpoints while training goes on (bits per byte); off by default."""
+
+    held_out_shards: int = Field(0, ge=0)
+    """Shards at the front of the judging order that no phase trains on."""
+    documents_per_language: int = Field(64, ge=1)
+    """Held-out documents that are asked, by language."""
+    document_bytes: int = Field(16_384, ge=64)
+    """Of each the first so many bytes."""
+    benchmarks: tuple[str, ...] = ()
+    """Benchmarks whose reference solutions are asked."""
+    every_checkpoints: int = Field(1, ge=1)
+    """Checkpoints between validations; the last one of a phase is always asked."""
+    cpus: float = Field(1, ge=0)
+    """CPUs of the task that asks, beside those of workers and stream; it waits for them, training does not wait for it.
+    """
+    gpus: float = Field(0, ge=0)
+
+
+class CostConfig(Config):
+    """What `plan` takes a GPU to do and to cost. Assumptions: set your own."""
+
+    gpu: str = "NVIDIA H100 80GB HBM3"
+    """Device name, for its dense bf16 peak."""
+    mfu: float = Field(0.40, gt=0, le=1)
+    """Assumed share of that peak: published runs of 1.3B models reach 38 to 42 % on H100 (docs/training.md)."""
+    tokens_per_second: float = Field(0.0, ge=0)
+    """Measured training speed of one GPU; replaces the two above. 0: not measured."""
+    dollars_per_gpu_hour: float = Field(3.0, ge=0)
+    """Assumed; prices of clouds differ by more than twice."""
+
+
+class LabelsConfig(Config):
+    """Ray node labels, by what must run on nodes that carry them all; empty: anywhere. Plain values, no operators.
+
+    With `training` and `curation` apart, Ray Data keeps off the training nodes, and takes none of their memory.
+    """
+
+    curation: dict[str, str] = {}
+    """The stream's tasks and actors, the duplicate index with them."""
+    annotator: dict[str, str] = {}
+    """The scoring actors."""
+    vllm: dict[str, str] = {}
+    """The generator's engines: `ray.io/accelerator-type` alone, as ray.data.llm places engines by no other label."""
+    training: dict[str, str] = {}
+    """The DeepSpeed workers."""
+
+    @model_validator(mode="after")
+    def _engines_go_by_gpu(self) -> LabelsConfig:
+        if self.vllm.keys() - {"ray.io/accelerator-type"}:
+            raise ValueError(
+                "ray.labels.vllm: ray.data.llm knows ray.io/accelerator-type only; leave the others out"
+            )
+        return self
 
 
 class RayConfig(Config):
@@ -98,6 +157,7 @@ class RayConfig(Config):
     score_actors: int = Field(1, ge=1)
     score_cpus: float = Field(1, ge=0)
     score_gpus: float = Field(0, ge=0)
+    labels: LabelsConfig = LabelsConfig()
 
 
 class CorpusFacts(Config):
@@ -131,8 +191,10 @@ class RunConfig(Config):
     continued: ContinuedConfig = ContinuedConfig()
     enhanced: EnhancedConfig = EnhancedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    validation: ValidationConfig = ValidationConfig()
     ray: RayConfig = RayConfig()
     corpus: CorpusFacts = CorpusFacts()
+    cost: CostConfig = CostConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -177,7 +239,7 @@ def load_config(
 
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """A recipe's settings over those of the recipe that its `base` names, a path beside it."""
+    """A recipe's settings over those of the recipes that its `base` names, paths beside it."""
     try:
         raw = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
@@ -188,14 +250,16 @@ def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         raise UserError(f"{path}: a recipe is a mapping of settings, this is a {type(raw).__name__}")
-    base = raw.pop("base", None)
-    if base is None:
-        return raw
-    if not isinstance(base, str):
-        raise UserError(f"{path}: base: the path of one recipe, this is a {type(base).__name__}")
-    if path.resolve() in above:
+    bases = raw.pop("base", None)
+    bases = [bases] if isinstance(bases, str) else bases or []
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"{path}: base: the path of a recipe, or a list of them; this is {bases!r}")
+    if bases and path.resolve() in above:
         raise UserError(f"{path}: base: the recipes name each other in a circle")
-    return merged(_with_base(path.parent / base, (*above, path.resolve())), raw)
+    under: dict[str, Any] = {}
+    for base in bases:  # later ones over earlier ones
+        under = merged(under, _with_base(path.parent / base, (*above, path.resolve())))
+    return merged(under, raw)
 
 
 def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

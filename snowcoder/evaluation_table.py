@@ -5,9 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from evaluation.statistics import wilson
+from evaluation.statistics import sign_test, wilson
 
-TITLES = {"humaneval": "HumanEval", "mbpp": "MBPP", "mbpp_sanitized": "MBPP sanitized"}
+TITLES = {
+    "humaneval": "HumanEval",
+    "humaneval+": "HumanEval+",
+    "mbpp": "MBPP",
+    "mbpp+": "MBPP+",
+    "mbpp_sanitized": "MBPP sanitized",
+    "evoeval": "EvoEval",
+    "bigcodebench": "BigCodeBench",
+    "bigcodebench_hard": "BigCodeBench hard",
+    "bigcodebench_instruct": "BigCodeBench instruct",
+    "multipl-e": "MultiPL-E",
+}
 
 
 def title_of(name: str) -> str:
@@ -107,9 +118,3 @@ def _solved(part: dict[str, Any]) -> set[str] | None:
     if not verdicts or len(tasks) != len(verdicts):
         return None
     return {verdict["task"] for verdict in verdicts if verdict["passed"]}
-
-
-def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact p of at least this uneven a split under a fair coin (McNemar's test, exact form)."""
-    n, fewer = wins + losses, min(wins, losses)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)

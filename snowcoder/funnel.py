@@ -92,7 +92,7 @@ def funnel(run_dir: str | Path) -> Funnel:
     run = RunVerdicts(run_dir)
     result = Funnel(stages=run.stages)
     for shard in run.each(columns={}, violations=result.violations):
-        _fold(result, shard)
+        add_shard(result, shard)
     return result
 
 
@@ -128,7 +128,7 @@ def _wanted(verdicts: Verdicts, reason: str | None) -> np.ndarray:
     return code == reasons.index(reason) if reason in reasons else np.zeros(len(code), bool)
 
 
-def _fold(result: Funnel, shard: ShardVerdicts) -> None:
+def add_shard(result: Funnel, shard: ShardVerdicts) -> None:
     """Add one shard to the counts."""
     result.shards += 1
     language, names = shard.languages

@@ -55,6 +55,7 @@ class PlanInput:
     train_gpus: int = _given(32, "assumed")
     mfu: float = _given(0.40, "assumed: published runs of 1.3 B models reach 38-42 % on H100")
     train_tokens_per_second: float = _given(0.0, "not measured: from peak and MFU")  # per GPU, replaces both
+    dollars_per_gpu_hour: float = _given(3.0, "assumed; prices of clouds differ by more than twice")
     gpu_memory_bytes: float = _given(80e9, "data sheet")
     annotator_gpus: int = _given(8, "assumed")
     annotator_documents_per_second: float = _given(500.0, "assumed: per GPU, three windows of 512 tokens")
@@ -74,6 +75,7 @@ class PlanInput:
     )
     # Stores
     shard_bytes: float = _given(48 * 2**20, "configuration default")
+    best_fit: bool = _given(False, "configuration default")
     interleaved_shards: int = _given(64, "configuration default")
     dedup_bands: int = _given(16, "configuration default")
     dedup_bins: int = _given(128, "configuration default: one byte each, kept documents only")
@@ -89,7 +91,7 @@ class PlanInput:
         return str(type(self).__dataclass_fields__[name].metadata["source"])
 
 
-_MAY_BE_ZERO = ("sources", "tied_embeddings", "train_tokens_per_second")
+_MAY_BE_ZERO = ("sources", "best_fit", "tied_embeddings", "train_tokens_per_second", "dollars_per_gpu_hour")
 PAPER = PlanInput()
 """The paper's run."""
 
@@ -112,6 +114,7 @@ class PhasePlan:
     flops: float  # 6ND and attention
     hours: float
     gpu_hours: float
+    dollars: float  # of the training GPUs alone
     cpu_cores: float  # to keep the stream ahead of training, first epoch
     supply: dict[str, float]  # what each part can deliver: train, cpu, and annotator or generator
     bottleneck: str
@@ -174,6 +177,15 @@ def zero_bytes_per_gpu(given: PlanInput) -> dict[int, float]:
         2: weights + (gradients + optimizer) / d,
         3: (weights + gradients + optimizer) / d,
     }
+
+
+def padding_share(given: PlanInput) -> float | None:
+    """Share of the rows' positions that hold no text. Concatenation leaves half a row a shard on average; of best fit
+    it is known only once documents are tokenised (None), and then stands in the ledger and the model card."""
+    if given.best_fit:
+        return None
+    shard_tokens = given.shard_bytes * given.kept_fraction / given.bytes_per_token
+    return given.seq_len / 2 / (shard_tokens + given.seq_len / 2)
 
 
 def activation_bytes_per_gpu(given: PlanInput) -> float:
@@ -274,6 +286,7 @@ def _phase(name: str, given: PlanInput) -> PhasePlan:
         flops=flops,
         hours=gpu_seconds / given.train_gpus / 3600,
         gpu_hours=gpu_seconds / 3600,
+        dollars=gpu_seconds / 3600 * given.dollars_per_gpu_hour,
         cpu_cores=rate * core_seconds,
         supply=supply,
         bottleneck=min(supply, key=supply.__getitem__),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snowcoder.plan import Plan, PlanInput
+from snowcoder.plan import Plan, PlanInput, flops_per_token, padding_share, sustained_flops
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,12 +19,13 @@ def render(plan: Plan) -> RenderableType:
     from rich.text import Text
 
     phases = Table(title="Phases", title_justify="left")
-    for heading in ("phase", "tokens", "steps", "epochs", "FLOPs", "hours", "GPU-hours", "cores"):
+    for heading in ("phase", "tokens", "steps", "epochs", "FLOPs", "hours", "GPU-hours", "$", "cores"):
         phases.add_column(heading, justify="left" if heading == "phase" else "right", no_wrap=True)
     phases.add_column("bottleneck")
     for p in plan.phases:
         work = (f"{p.tokens:.3g}", f"{p.steps:,}", f"{p.epochs:.2f}", f"{p.flops:.2e}", f"{p.hours:,.1f}")
-        phases.add_row(p.name, *work, f"{p.gpu_hours:,.0f}", f"{p.cpu_cores:,.1f}", p.bottleneck)
+        spent = (f"{p.gpu_hours:,.0f}", f"{p.dollars:,.0f}", f"{p.cpu_cores:,.1f}")
+        phases.add_row(p.name, *work, *spent, p.bottleneck)
     figures = Table("what", "value", "how", title="Whole run", title_justify="left")
     for row in summary(plan):
         figures.add_row(*row)
@@ -42,7 +43,15 @@ def summary(plan: Plan) -> list[tuple[str, str, str]]:
     index = ", ".join(f"{part} {size / GIB:.1f}" for part, size in plan.dedup_bytes.items())
     share = plan.ledger_bytes / given.raw_bytes
     n = plan.parameters
+    hours, dollars = sum(p.hours for p in plan.phases), sum(p.dollars for p in plan.phases)
+    speed = sustained_flops(given) / sum(flops_per_token(given))
+    padding = padding_share(given)
     return [
+        (
+            "training, all phases",
+            f"{hours / 24:,.1f} days on {given.train_gpus} GPUs, ${dollars:,.0f}",
+            f"{speed:,.0f} tokens/s and ${given.dollars_per_gpu_hour:.2f} an hour a GPU, both assumed unless set",
+        ),
         ("parameters", f"{n.total / 1e9:.3f} B, {n.non_embedding / 1e9:.3f} B without embedding", "model"),
         (
             "compute, 6ND alone",
@@ -65,6 +74,11 @@ def summary(plan: Plan) -> list[tuple[str, str, str]]:
             "interleave window",
             f"{plan.window_bytes / GIB:.1f} GiB",
             "tokens of the open shards, 4 bytes each",
+        ),
+        (
+            "padding in rows",
+            "known once packed" if padding is None else f"{padding:.2%}",
+            "best fit" if padding is None else "half a row a shard",
         ),
         ("score histograms", f"{65_536 * 8 * given.languages / 1e6:.1f} MB", "65,536 bins a language"),
         ("checkpoints", f"{plan.checkpoint_bytes / 1e9:,.1f} GB", "14 bytes a parameter, and bf16 models"),

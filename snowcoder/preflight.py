@@ -242,6 +242,8 @@ def stream_resources(config: RunConfig, shard_bytes: list[int]) -> Resources:
         score_actors=ray.score_actors,
         score_cpus=ray.score_cpus,
         score_gpus=ray.score_gpus,
+        labels=ray.labels.curation,
+        score_labels=ray.labels.annotator,
         deal_memory=Resources.deal_memory + held,  # the process itself is the first part
     )
 

@@ -6,6 +6,7 @@ by starting it again.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import math
@@ -37,9 +38,14 @@ from snowcoder.annotation import Annotation, choose_by
 from snowcoder.base import UserError
 from snowcoder.config import RunConfig, save_config
 from snowcoder.files import write_atomically
+from snowcoder.held_out import validation
+from snowcoder.loss_accounts import accounts_of
+from snowcoder.metrics import Exporter
+from snowcoder.model_card import link_model, refresh_evaluation, write_card
 from snowcoder.preflight import preflight, stream_resources
 from snowcoder.progress import follow, quiet, say, track
 from train.config import ScheduleConfig, TrainConfig
+from train.validation import FAILED
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -124,6 +130,7 @@ class Run:
             sequences=config.sequences,
             resources=stream_resources(config, [shard.bytes for shard in self.manifest.shards]),
             seed=config.seed,
+            held_out=config.validation.held_out_shards,
         )
 
     def start_ray(self) -> None:
@@ -141,6 +148,9 @@ class Run:
                     "RAY_TRAIN_ENABLE_STATE_TRACKING", "1"
                 )  # fills the dashboard's Train tab
                 ray.init(address=address, **quiet)
+                exporter = Exporter(self.root)
+                exporter.start()
+                atexit.register(exporter.stop)  # before Ray's own: the end of the run is seen too
             else:
                 cpus = settings.num_cpus or max(4, os.cpu_count() or 1)
                 ray.init(
@@ -211,6 +221,8 @@ class Run:
                 "seq_len": config.sequences.seq_len,
                 "group": config.sequences.deal_batches,
                 "seed": config.seed,
+                "worker_labels": config.ray.labels.training,
+                "stream_labels": config.ray.labels.curation,
             }
         )
 
@@ -222,7 +234,7 @@ class Run:
         from train.export import export
         from train.trainer import fit
 
-        cfg = self.train_config(schedule)
+        config, cfg = self.config, self.train_config(schedule)
         steps = tokens // cfg.tokens_per_step
         if steps < 1:
             raise UserError(
@@ -255,12 +267,20 @@ class Run:
                 init_from=init_from,
                 stream_cpus=plan.cpus,
                 accept_new_data=self.accept_new_data,
+                carry_from=init_from.name if init_from and cfg.carry_optimizer else "",
+                accounts=accounts_of(plan.shards, config.source),
+                validation=validation(self),
             )
         model = self.root / "model" / phase
         if not _exported(model, summary):
             with quiet():
                 export(self.root, phase, cfg, self.tokenizer())
             write_atomically(model / "phase.json", json.dumps({"checkpoint": summary["checkpoint"]}).encode())
+        if (failed := phase_dir / FAILED).exists():
+            say(f"WARNING {phase}: validation failed: {failed.read_text().splitlines()[-1]} ({failed})")
+        write_card(self, phase, plan, cfg, summary, init_from)
+        if phase != "control":
+            link_model(self.root, phase)
         say(
             f"{phase}: loss {summary['first_loss']:.3f} -> {summary['last_loss']:.3f}, "
             f"{summary['tokens_per_second']:.0f} tokens/s, data wait {summary['data_wait_share']:.1%}"
@@ -320,14 +340,19 @@ class Run:
     # -- phase 3 ------------------------------------------------------------------------------------------------
 
     def enhanced(self) -> dict:
-        """Phase 3: write files from the best documents, then train on them."""
+        """Phase 3: write files from the best documents, then train on them; or on real ones (`enhanced.data`)."""
         from snowcoder.diversity import measure_diversity
+        from snowcoder.real_enhanced import real_plan
         from snowcoder.synthesis import prepare
 
         config = self.config.enhanced
         model = self._model("continued")
         preflight(self, "enhanced")
-        plan = prepare(self, Selection.read(self.root / "selection.json"))
+        selection = Selection.read(self.root / "selection.json")
+        if config.data == "real":
+            plan = real_plan(self, selection)
+            return self.train(plan, "enhanced", config.tokens, config.schedule, model)
+        plan = prepare(self, selection)
         summary = self.train(plan, "enhanced", config.tokens, config.schedule, model)
         measure_diversity(self)
         return summary
@@ -356,6 +381,8 @@ class Run:
             say(f"{name}: {benchmark} {found['passed']}/{found['total']}, pass@1 {found['pass@1']:.3f}")
         for benchmark, value in result.get("bits_per_byte", {}).items():
             say(f"{name}: {benchmark} reference solutions {value:.4f} bits per byte")
+        if model is None:
+            refresh_evaluation(self.root, name)
         return result
 
 

@@ -62,7 +62,12 @@ def prepare(run: Run, selection: Selection) -> Plan:
     )
     requests = plan(seeds, config.synthesis, root / "plan", seeds_key=scoring.select_stage.key)
     with quiet():
-        engine = open_engine(config.synthesis.generator, config.synthesis.engine, cache_dir() / "models")
+        engine = open_engine(
+            config.synthesis.generator,
+            config.synthesis.engine,
+            cache_dir() / "models",
+            config.ray.labels.vllm,
+        )
     say(f"enhanced: {requests.requests} requests in {requests.chunks} chunks to {engine.model}")
     answers = Answers(
         root=root,

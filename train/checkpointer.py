@@ -50,12 +50,14 @@ class Checkpointer:
         self.job, self.engine, self.rank, self.attempt = job, engine, rank, attempt
         self.upload: Upload | None = None
         self.position = 0
+        self.name = ""  # of what was saved last
 
     def save(self, position: int) -> None:
         """Write this rank's state, and start to upload it. Waits for the upload before, if that is still on its way."""
         self.finish()
         # An attempt has its own names: what an earlier one left half uploaded must not be mixed in.
         name = f"{checkpoints.FOLDER}/step-{position:08d}-{self.attempt:03d}"
+        self.name = name
         local = Path(tempfile.mkdtemp(dir=checkpoints.scratch(self.job.storage)))
         self.engine.save_checkpoint(str(local), tag=checkpoints.TAG)
         self.upload, self.position = Upload(self.job, local, name), position

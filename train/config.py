@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from snowcoder.base import Config
+from train.accounts import Accounts
 from train.storage import Storage
 
 
@@ -76,6 +77,15 @@ class OptimizerConfig(Config):
     """Largest norm of the global gradient; 0 turns clipping off."""
 
 
+class TrackConfig(Config):
+    """Who is told each step's figures beside `metrics.jsonl`, the console and Ray's metrics."""
+
+    tensorboard: bool = False
+    """Event files in RUN/train/PHASE/tensorboard; needs the package tensorboard."""
+    wandb_project: str = ""
+    """Project of Weights & Biases; empty: none. Needs the package wandb and WANDB_API_KEY on the workers."""
+
+
 class TrainConfig(Config):
     """Everything one phase of training needs beside its data."""
 
@@ -109,6 +119,19 @@ class TrainConfig(Config):
     """Attention kernel of `transformers`."""
     recompute_activations: bool = False
     """Recompute each block in the backward pass: less memory, about a third more arithmetic."""
+    compile: bool = False
+    """`torch.compile` on the model. Not with ZeRO 3, whose hooks gather parameters between the traced parts; on a CPU
+    it needs a C++ compiler."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """What lies in the host's memory instead of the GPU's: optimizer state (ZeRO 1 to 3), or parameters too (ZeRO 3).
+    """
+    init_from: str = ""
+    """Hugging Face directory of a causal language model that the first phase continues from (StarCoder2, SmolLM2,
+    Qwen); its shape then comes from there, and `tokenizer.path` must be its own. Empty: fresh weights."""
+    carry_optimizer: bool = False
+    """Later phases go on with Adam's moments and the fp32 weights of the phase before; else with its exported model and
+    fresh moments. The paper re-warms the learning rate and says nothing of the moments (ours: fresh)."""
+    track: TrackConfig = TrackConfig()
 
     group: int = Field(8, gt=0)
     """Global batches dealt at once: the stream has one block per worker and group (`train.deal`)."""
@@ -141,6 +164,10 @@ class TrainConfig(Config):
     wait_for_nodes_seconds: float = Field(60.0, ge=0)
     """How long a start waits for resources that the cluster lacks, before it says what is missing; and how long workers
     that make no step wait once the cluster has lost what they need."""
+    worker_labels: dict[str, str] = {}
+    """Ray node labels of the nodes that workers may be on; none: any. Set by `ray.labels.training`."""
+    stream_labels: dict[str, str] = {}
+    """The same for the stream, as far as Ray Data places it by itself. Set by `ray.labels.curation`."""
     resize_every_seconds: float = Field(60.0, gt=0)
     """How often an elastic phase looks whether more workers would fit; it moves at the next checkpoint."""
     progress_every_seconds: float = Field(30.0, gt=0)
@@ -180,6 +207,12 @@ class TrainConfig(Config):
             raise ValueError(
                 "train.precision bf16 needs train.zero_stage >= 1: stage 0 cannot accumulate in fp32"
             )
+        if self.compile and self.zero_stage == 3:
+            raise ValueError("train.compile does not work with train.zero_stage 3; turn one of them off")
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("train.offload optimizer needs train.zero_stage 1, 2 or 3")
+        if self.offload == "parameters" and self.zero_stage != 3:
+            raise ValueError("train.offload parameters needs train.zero_stage 3")
         if self.seq_len > self.model.context:
             raise ValueError(
                 f"train.seq_len {self.seq_len} is longer than model.context {self.model.context}"
@@ -208,6 +241,15 @@ class TrainConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """The phase before, whose whole state this one starts from."""
+
+    storage: Storage
+    checkpoint: str
+    world_size: int  # workers that wrote it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One attempt at a phase of a run, as every worker sees it."""
 
@@ -220,3 +262,6 @@ class Job:
     fingerprint: dict[str, str]  # of the order that positions count in: what decides it, by name
     owner: str = ""  # name of this attempt; it commits as long as no other one has taken over
     init_from: Path | None  # HF directory whose weights the phase starts from; None: fresh weights
+    carried: Carried | None = None  # instead of `init_from`, with optimizer state
+    accounts: Accounts = field(default_factory=Accounts)
+    validate_every: int = 0  # checkpoints between validations; 0: none

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from train.accounts import Accounts
 from train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Rows:
     tokens: np.ndarray  # int32[rows, seq_len]
     loss_tokens: np.ndarray  # int32[rows]: text at the front of the row, padding after it
     boundaries: list[np.ndarray]  # per row, where each training document starts
+    languages: list[np.ndarray] | None = None  # per row, a number for each training document in it
+    shards: np.ndarray | None = None  # int[rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class StepResult:
     grad_norm: float | None  # before clipping; None where DeepSpeed does not compute one (stage 0 in fp32)
     loss_tokens: int  # predicted tokens of the global batch
     votes: tuple[int, ...] = ()  # summed over the ranks
+    sums: np.ndarray | None = None  # float64[2, accounts]: loss and predicted tokens of each account
 
     @property
     def finite(self) -> bool:
@@ -61,7 +65,7 @@ def deepspeed_config(cfg: TrainConfig, load_universal: bool = False) -> dict[str
         "train_micro_batch_size_per_gpu": cfg.micro_batch,
         "gradient_accumulation_steps": cfg.rows_per_step // cfg.micro_batch,
         "gradient_clipping": cfg.optimizer.clip,
-        "zero_optimization": {"stage": cfg.zero_stage},
+        "zero_optimization": {"stage": cfg.zero_stage, **_offload(cfg)},
         "steps_per_print": 1 << 60,
     }
     if cfg.precision == "bf16":
@@ -70,6 +74,16 @@ def deepspeed_config(cfg: TrainConfig, load_universal: bool = False) -> dict[str
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     if load_universal:
         config["checkpoint"] = {"load_universal": True}
+    return config
+
+
+def _offload(cfg: TrainConfig) -> dict[str, Any]:
+    host = {"device": "cpu", "pin_memory": cfg.use_gpu}
+    config: dict[str, Any] = {}
+    if cfg.offload != "none":
+        config["offload_optimizer"] = host
+    if cfg.offload == "parameters":
+        config["offload_param"] = host
     return config
 
 
@@ -91,13 +105,20 @@ def start_engine(model: torch.nn.Module, cfg: TrainConfig, load_universal: bool 
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    # torch's AdamW, not DeepSpeed's: the latter is compiled at first use, and torch has a fused one for GPUs.
-    optimizer = torch.optim.AdamW(
-        groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=cfg.use_gpu
-    )
-    engine, _, _, _ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=deepspeed_config(cfg, load_universal)
-    )
+    betas = (settings.beta1, settings.beta2)
+    config = deepspeed_config(cfg, load_universal)
+    if cfg.offload != "none" and cfg.use_gpu:
+        # State in the host's memory is updated there; DeepSpeed's vectorised AdamW for that is compiled at first use.
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        optimizer = DeepSpeedCPUAdam(groups, lr=0.0, betas=betas, eps=settings.eps, adamw_mode=True)
+    else:
+        # torch's AdamW, not DeepSpeed's: the latter is compiled at first use, and torch has a fused one for GPUs.
+        optimizer = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=settings.eps, fused=cfg.use_gpu)
+        config["zero_force_ds_cpu_optimizer"] = False
+    engine, _, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+    if cfg.compile:
+        engine.compile()
     return engine
 
 
@@ -109,12 +130,19 @@ def limit_waiting(seconds: float) -> None:
         c10d._set_pg_timeout(timedelta(seconds=seconds), group)
 
 
-def targets(tokens: np.ndarray, loss_tokens: np.ndarray) -> np.ndarray:
-    """Next-token targets, int64[rows, seq_len]: j predicts token j+1 where that is text, else IGNORED."""
+def targets(
+    tokens: np.ndarray, loss_tokens: np.ndarray, boundaries: list[np.ndarray] | None = None
+) -> np.ndarray:
+    """Next-token targets, int64[rows, seq_len]: j predicts token j+1 where that is text, else IGNORED.
+
+    With `boundaries`, the first token of a document is predicted by nobody: what stands before it is hidden.
+    """
     rows, seq_len = tokens.shape
     shifted = np.full((rows, seq_len), IGNORED, dtype=np.int64)
     shifted[:, :-1] = tokens[:, 1:]
     shifted[np.arange(seq_len) + 1 >= loss_tokens[:, None]] = IGNORED
+    for row, starts in enumerate(boundaries or ()):
+        shifted[row, starts[starts > 0] - 1] = IGNORED
     return shifted
 
 
@@ -129,11 +157,17 @@ def document_positions(boundaries: list[np.ndarray], seq_len: int) -> np.ndarray
 
 
 def train_step(
-    engine: Any, rows: Rows, lr: float, cfg: TrainConfig, votes: tuple[int, ...] = ()
+    engine: Any,
+    rows: Rows,
+    lr: float,
+    cfg: TrainConfig,
+    votes: tuple[int, ...] = (),
+    accounts: Accounts | None = None,
 ) -> StepResult:
     """Forward, backward and update on one global batch, of which `rows` are this rank's. Collective.
 
-    `votes` are summed over the ranks on the way, for what they must agree on.
+    `votes` are summed over the ranks on the way, for what they must agree on. With `accounts`, the loss of each is
+    counted too, where the rows say what they hold.
 
     The loss is the sum over all predicted tokens of the *global* batch divided by their number. Means of
     means over ranks and micro-batches would weigh a token by how much padding its neighbours have.
@@ -142,7 +176,8 @@ def train_step(
     import torch.distributed as dist
     import torch.nn.functional as F
 
-    wanted = targets(rows.tokens, rows.loss_tokens)
+    wanted = targets(rows.tokens, rows.loss_tokens, rows.boundaries if cfg.document_mask else None)
+    kinds = _accounts_of(rows, accounts, cfg.seq_len)
     count = torch.tensor(
         [np.count_nonzero(wanted != IGNORED), *votes], dtype=torch.int64, device=engine.device
     )
@@ -154,31 +189,42 @@ def train_step(
 
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
-    total = torch.zeros(1, dtype=torch.float64, device=engine.device)
+    counted = accounts.count if accounts and kinds is not None else 0
+    # The loss of the batch, then loss and tokens of each account: one all-reduce for all of them.
+    total = torch.zeros(1 + 2 * counted, dtype=torch.float64, device=engine.device)
     for start in range(0, len(rows.tokens), cfg.micro_batch):
         part = slice(start, start + cfg.micro_batch)
         inputs = {"input_ids": _tensor(rows.tokens[part], engine)}
         if cfg.document_mask:
             inputs["position_ids"] = _tensor(document_positions(rows.boundaries[part], cfg.seq_len), engine)
         logits = engine(**inputs).logits
-        loss = F.cross_entropy(
-            logits.float().flatten(0, 1),
-            _tensor(wanted[part], engine).flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-        )
-        total += loss.detach().double()
+        labels = _tensor(wanted[part], engine).flatten()
+        losses = F.cross_entropy(logits.float().flatten(0, 1), labels, ignore_index=IGNORED, reduction="none")
+        loss = losses.sum()
+        total[0] += loss.detach().double()
+        if kinds is not None:
+            kind = _tensor(kinds[part], engine).flatten()
+            total[1 : 1 + counted].index_add_(0, kind, losses.detach().double())
+            total[1 + counted :].index_add_(0, kind, (labels != IGNORED).double())
         engine.backward(loss * scale, scale_wrt_gas=False)
         engine.step()
 
     dist.all_reduce(total)
     norm = engine.get_global_grad_norm()
     return StepResult(
-        float(total.item()) / predicted,
+        float(total[0].item()) / predicted,
         None if norm is None else float(norm),
         loss_tokens,
         tuple(votes_summed),
+        total[1:].reshape(2, counted).cpu().numpy() if counted else None,
     )
+
+
+def _accounts_of(rows: Rows, accounts: Accounts | None, seq_len: int) -> np.ndarray | None:
+    """int64[rows, seq_len], or None where nothing is counted apart."""
+    if not accounts or not accounts.count or rows.languages is None or rows.shards is None:
+        return None
+    return accounts.of_tokens(rows.languages, rows.boundaries, rows.shards, seq_len)
 
 
 def _tensor(array: np.ndarray, engine: Any) -> torch.Tensor:

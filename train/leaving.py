@@ -1,7 +1,7 @@
 """Why an attempt ends before the phase does, told through small files in the phase directory.
 
-The driver asks an elastic phase to make room for a resize; a node is about to be taken away; a global batch has
-no finite loss; the data is at its end.
+The driver asks an elastic phase to make room for a resize, or is itself told to end; a node is about to be taken away;
+a global batch has no finite loss; the data is at its end.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from train.engine import StepResult
 
 RESIZE = "resize"  # the driver: leave at the next checkpoint, more workers would fit
+STOP = "stop"  # the driver was told to end: save, leave, and start no other attempt
 SHORT = "short"  # the driver: the cluster has lost what this attempt needs; end it if nothing moves
 ENDED = "ended"  # the workers: the stream has no more global batches
 BAD_STEPS = "bad-steps.jsonl"
@@ -47,7 +48,8 @@ class Leave:
         if self.rank != 0 or time.monotonic() - self._looked < _LOOK_EVERY:
             return 0
         self._looked = time.monotonic()
-        return int((self.phase_dir / RESIZE).exists() or not draining_nodes().isdisjoint(self.nodes))
+        asked = any((self.phase_dir / mark).exists() for mark in (RESIZE, STOP))
+        return int(asked or not draining_nodes().isdisjoint(self.nodes))
 
     def counted(self, votes: int) -> None:
         """The sum of the votes: 0 stay, 1 leave."""

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from train import checkpoints, schedules
 from train.audit import AuditLog, Row, attempts
 from train.checkpointer import Checkpointer
 from train.checkpoints import Pointer, read_pointer
-from train.config import Job
+from train.config import Carried, Job
 from train.engine import Rows, limit_waiting, prepare_process, start_engine, train_step
 from train.leaving import ENDED, BadStep, Leave, bad_steps, record_bad_step
 from train.model import build_model, load_model
 from train.throughput import Metrics, StepClock
+from train.validation import validation_of
 from train.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -72,7 +74,10 @@ def train_worker(loop_config: dict[str, Job]) -> None:
             if (
                 not leave.now
             ):  # for Ray's dashboard only; once a node is to go, nobody may be there to take it
-                ray.train.report({"position": done, "loss": loss})
+                validation = validation_of(job, done, checkpointer.name) if rank == 0 else {}
+                ray.train.report(
+                    {"position": done, "loss": loss, **(metrics.last if metrics else {})}, **validation
+                )
 
     saved = position
     try:
@@ -84,7 +89,7 @@ def train_worker(loop_config: dict[str, Job]) -> None:
                 lr = schedules.learning_rate(step, job.total_steps, cfg.tokens_per_step, cfg.schedule)
                 with _named(job, rank, step):
                     votes = (checkpointer.unfinished(), leave.vote())
-                    result = train_step(engine, rows, lr, cfg, votes)
+                    result = train_step(engine, rows, lr, cfg, votes, job.accounts)
                 if not result.finite:
                     if rank == 0:
                         record_bad_step(job.phase_dir, step, result, lr)
@@ -113,6 +118,8 @@ def train_worker(loop_config: dict[str, Job]) -> None:
         checkpointer.finish()
         dist.barrier()
     _empty_scratch(job)
+    if metrics:
+        metrics.close()
     watchdog.over.set()
 
 
@@ -162,29 +169,44 @@ def _read(block: pa.Table) -> tuple[Rows, list[Row]]:
     block = block.combine_chunks()
     tokens = block["tokens"].combine_chunks().flatten().to_numpy()
     boundaries = [np.asarray(starts, dtype=np.int64) for starts in block["boundaries"].to_pylist()]
-    rows = Rows(tokens.reshape(block.num_rows, -1), block["loss_tokens"].to_numpy(), boundaries)
+    rows = Rows(
+        tokens.reshape(block.num_rows, -1),
+        block["loss_tokens"].to_numpy(),
+        boundaries,
+        _languages(block),
+        block["shard"].to_numpy(),
+    )
     names = [block[column].to_pylist() for column in ("epoch", "shard", "index")]
     return rows, list(zip(*names, strict=True))
 
 
+def _languages(block: pa.Table) -> list[np.ndarray] | None:
+    """Numbers of the documents' languages by row; None where the stream does not tell."""
+    lists = block["languages"].to_pylist() if "languages" in block.column_names else [None]
+    return None if None in lists else [np.asarray(numbers, np.int64) for numbers in lists]
+
+
 def _load(job: Job, pointer: Pointer | None) -> Any:
-    """The engine in its committed state, or with the weights the phase starts from and a fresh optimizer."""
+    """The engine in its committed state, or with what the phase starts from."""
     import ray.train
     import torch.distributed as dist
 
     cfg = job.cfg
-    resized = pointer is not None and pointer.world_size != cfg.num_workers and cfg.zero_stage > 0
+    state = job.carried
+    if pointer is not None:
+        state = Carried(storage=job.storage, checkpoint=pointer.checkpoint, world_size=pointer.world_size)
+    resized = state is not None and state.world_size != cfg.num_workers and cfg.zero_stage > 0
     engine = start_engine(_first_model(job), cfg, load_universal=resized)
-    if pointer is None:
+    if state is None:
         return engine
     # Where storage is far, one rank per node fetches for all that are there.
     first = ray.train.get_context().get_local_rank() == 0
-    there = checkpoints.scratch(job.storage) / f"step-{pointer.position}"
-    local = job.storage.local
+    there = checkpoints.scratch(job.storage) / "loaded"
+    local = state.storage.local
     if local is None and first:
-        job.storage.download(pointer.checkpoint, there)
+        state.storage.download(state.checkpoint, there)
     dist.barrier()
-    directory = local / pointer.checkpoint if local else there
+    directory = local / state.checkpoint if local else there
     tag = checkpoints.UNIVERSAL_TAG if resized else checkpoints.TAG
     path, _ = engine.load_checkpoint(str(directory), tag=tag)
     if path is None:
@@ -208,10 +230,10 @@ def _empty_scratch(job: Job) -> None:
 
 def _first_model(job: Job) -> torch.nn.Module:
     cfg = job.cfg
+    if job.init_from is None and cfg.init_from:
+        return load_model(Path(cfg.init_from), cfg.attention)
     if job.init_from is None:
         return build_model(cfg.model, cfg.seed, cfg.attention)
-    # The paper re-warms the learning rate between phases and does not say that Adam's moments survive: ours
-    # start anew.
     return load_model(job.init_from, cfg.attention)
 
 

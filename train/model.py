@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snowcoder.base import UserError
-from train.config import ModelConfig
+from train.config import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 SHAPE = (  # fields of a saved configuration that decide which weights there are
     "num_hidden_layers",
@@ -60,29 +60,75 @@ def build_model(cfg: ModelConfig, seed: int = 0, attention: str = "sdpa") -> Lla
     return LlamaForCausalLM(llama_config(cfg, attention))
 
 
-def load_model(directory: Path, attention: str = "sdpa") -> LlamaForCausalLM:
-    """The model of a Hugging Face directory in fp32 on the CPU, ready for training."""
+def load_model(directory: Path, attention: str = "sdpa") -> PreTrainedModel:
+    """The causal language model of a Hugging Face directory, of whatever family, in fp32 on the CPU."""
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    model = LlamaForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         directory, dtype=torch.float32, attn_implementation=attention, local_files_only=True
     )
     model.config.use_cache = False
     return model
 
 
-def check_weights(directory: Path, cfg: ModelConfig) -> None:
-    """Raises UserError when the model in a Hugging Face directory is not of this shape."""
+def empty_model(cfg: TrainConfig) -> PreTrainedModel:
+    """A model of the shape that is trained, its weights still to be loaded, as a user would want it configured."""
+    from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
+
+    if not cfg.init_from:
+        config = llama_config(cfg.model)
+        config.use_cache = True  # off in training
+        return LlamaForCausalLM(config)
+    return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(cfg.init_from, local_files_only=True))
+
+
+def vocabulary(cfg: TrainConfig) -> int:
+    """Rows of the model's embedding."""
+    return _saved_config(Path(cfg.init_from))["vocab_size"] if cfg.init_from else cfg.model.vocab
+
+
+def trained_flops_per_token(cfg: TrainConfig) -> int:
+    """`flops_per_token` of the model that is trained; of a foreign one, by the fields that its family shares."""
+    if not cfg.init_from:
+        return flops_per_token(cfg.model, cfg.seq_len)
+    import torch
+
+    with torch.device("meta"):
+        model = empty_model(cfg)
+    total = sum(p.numel() for p in model.parameters())
+    shape = model.config
+    looked_up = 0 if shape.tie_word_embeddings else shape.vocab_size * shape.hidden_size
+    heads = shape.num_attention_heads * (
+        getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    )
+    return 6 * (total - looked_up) + 6 * shape.num_hidden_layers * heads * cfg.seq_len
+
+
+def _saved_config(directory: Path) -> dict[str, Any]:
     try:
-        found = json.loads((directory / "config.json").read_text())
+        return json.loads((directory / "config.json").read_text())
     except FileNotFoundError:
         raise UserError(f"{directory}: no config.json; is this a Hugging Face model directory?") from None
-    wanted = llama_config(cfg).to_dict()
-    for field in SHAPE:
-        if found.get(field) != wanted[field]:
+
+
+def check_weights(directory: Path, cfg: TrainConfig) -> None:
+    """Raises UserError when the model in a Hugging Face directory is not of the shape that is trained."""
+    found = _saved_config(directory)
+    if cfg.init_from:
+        wanted = _saved_config(Path(cfg.init_from))
+        if found.get("model_type") != wanted.get("model_type"):
             raise UserError(
-                f"{directory}/config.json: {field} is {found.get(field)}, train.model says {wanted[field]}"
+                f"{directory}/config.json: model_type is {found.get('model_type')}, "
+                f"train.init_from has {wanted.get('model_type')}"
+            )
+    else:
+        wanted = llama_config(cfg.model).to_dict()
+    source = "train.init_from" if cfg.init_from else "train.model"
+    for field in SHAPE:
+        if found.get(field) != wanted.get(field):
+            raise UserError(
+                f"{directory}/config.json: {field} is {found.get(field)}, {source} says {wanted.get(field)}"
             )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import time
 
 from train.config import Job
 from train.engine import StepResult
-from train.model import flops_per_token
+from train.model import trained_flops_per_token
+from train.trackers import trackers
 
 # Dense bf16 peak in FLOP/s, without sparsity, by how CUDA names the device (vendors' data sheets). An unknown
 # device has no utilisation: a number against the wrong peak is worse than none.
@@ -72,9 +74,11 @@ class Metrics:
                 os.fsync(new.fileno())
             kept.replace(path)
         self._file = path.open("a", buffering=1)  # by line, for those who watch the run
-        self._flops = flops_per_token(job.cfg.model, job.cfg.seq_len)
+        self._flops = trained_flops_per_token(job.cfg)
         self._device = torch.cuda.get_device_name() if job.cfg.use_gpu else "cpu"
         self._last_progress = -math.inf
+        self._trackers = trackers(job)
+        self.last: dict[str, float] = {}  # figures of the last step that are numbers
 
     def record(
         self, step: int, lr: float, result: StepResult, seconds: float, data_wait_share: float
@@ -83,6 +87,7 @@ class Metrics:
         cfg = self._job.cfg
         speed = cfg.tokens_per_step / seconds
         used = utilisation(speed, self._flops, cfg.num_workers, self._device)
+        memory = _peak_memory(cfg.use_gpu)
         line = {
             "step": step,
             "tokens": (step + 1) * cfg.tokens_per_step,
@@ -94,15 +99,28 @@ class Metrics:
             "tokens_per_second": speed,
             "data_wait_share": data_wait_share,
             "mfu": used,
+            "memory_bytes": memory,
             "time": time.time(),
         }
-        self._file.write(json.dumps(line) + "\n")
+        self.last = {name: value for name, value in line.items() if value is not None and name != "time"}
+        parts = {}
+        if result.sums is not None:
+            parts = {
+                "loss_by_language": self._job.accounts.by_language(result.sums),
+                "loss_by_source": self._job.accounts.by_source(result.sums),
+            }
+        self._file.write(json.dumps(line | parts) + "\n")
+        flat = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        for tracker in self._trackers:
+            tracker.step(step, self.last | flat)
         if time.monotonic() - self._last_progress >= cfg.progress_every_seconds:
             self._last_progress = time.monotonic()
             print(
                 f"{self._job.phase}: step {step + 1:,}/{self._job.total_steps:,}  loss {result.loss:.4f}  "
-                f"lr {lr:.2e}  {speed:,.0f} tokens/s  waiting for data {data_wait_share:.0%}"
-                + ("" if used is None else f"  MFU {used:.1%}"),
+                f"lr {lr:.2e}  norm {result.grad_norm or math.nan:.2f}  {speed:,.0f} tokens/s  "
+                f"waiting for data {data_wait_share:.0%}"
+                + ("" if used is None else f"  MFU {used:.1%}")
+                + f"  memory {memory / 2**30:.1f} GiB",
                 flush=True,
             )
 
@@ -110,6 +128,19 @@ class Metrics:
         """Force the record to disk; call before the checkpoint that contains it is committed."""
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        for tracker in self._trackers:
+            tracker.close()
+
+
+def _peak_memory(use_gpu: bool) -> int:
+    """Most bytes in use so far by rank 0: the GPU's allocated ones, else the process's resident ones."""
+    if use_gpu:
+        import torch
+
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _step_of(line: str) -> float:

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 from snowcoder.base import UserError
 from snowcoder.files import write_atomically
 from train import checkpoints, room, schedules
+from train.accounts import Accounts
 from train.audit import attempts
 from train.checkpoints import Pointer, checkpoint_storage, read_pointer
-from train.config import Job, TrainConfig
+from train.config import Carried, Job, TrainConfig
 from train.leaving import ENDED, RESIZE, SHORT, bad_steps
 from train.loop import train_worker
 from train.model import check_weights
+from train.stopping import leave_if_asked, stoppable
 from train.storage import Storage
+from train.validation import Validation, hook
 from train.watchdog import stalled
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ def fit(
     init_from: Path | None = None,
     stream_cpus: float = 1,
     accept_new_data: bool = False,
+    carry_from: str = "",
+    accounts: Accounts | None = None,
+    validation: Validation | None = None,
 ) -> dict[str, Any]:
     """Train a phase up to `total_steps` global batches, from wherever it is, and return its summary.
 
@@ -57,7 +63,9 @@ def fit(
     `.repartition(target_num_rows_per_block=group * global_batch / workers, strict=True)`. It runs in Ray's
     controller, again at each restart. `fingerprint` says what decides the order that positions count in.
     `run_dir` is on storage that all nodes share. `stream_cpus`: CPUs that the stream needs beside the workers.
-    `accept_new_data`: go on although the order is another one, and record it. Ray must be initialised.
+    `accept_new_data`: go on although the order is another one, and record it. `carry_from`: the phase of this run whose
+    committed state, Adam's moments included, this one starts from instead of `init_from`. `accounts`: by what the loss
+    is told apart. `validation`: what is asked of checkpoints beside training. Ray must be initialised.
 
     Raises UserError when the cluster is too small, the run directory belongs to another order, storage cannot be
     written or the data ends early; TrainingFailed after more than `cfg.max_failures` failures in a row.
@@ -72,7 +80,7 @@ def fit(
         if pointer.position >= total_steps:
             return summarise(phase_dir, cfg)
     if init_from is not None:
-        check_weights(init_from, cfg.model)
+        check_weights(init_from, cfg)
     phase_dir.mkdir(parents=True, exist_ok=True)
     storage.check_writable()
     job = Job(
@@ -84,9 +92,13 @@ def fit(
         stop=total_steps,
         fingerprint=fingerprint,
         init_from=init_from.resolve() if init_from else None,
+        carried=_carried(cfg, carry_from, run_dir) if carry_from and pointer is None else None,
+        accounts=accounts or Accounts(),
+        validate_every=validation.every_checkpoints if validation else 0,
     )
     started = time.monotonic()
-    _attempts(job, dataset_factory, stream_cpus)
+    with stoppable(phase_dir):
+        _attempts(job, dataset_factory, stream_cpus, validation)
     summary = summarise(phase_dir, cfg) | {"wall_seconds": time.monotonic() - started}
     write_atomically(phase_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
@@ -109,7 +121,23 @@ def _same_order(
     return pointer
 
 
-def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> None:
+def _carried(cfg: TrainConfig, phase: str, run_dir: Path) -> Carried:
+    storage = checkpoint_storage(cfg, phase, (run_dir / "train" / phase).resolve())
+    pointer = read_pointer(storage)
+    if pointer is None:
+        raise UserError(f"{storage.root}: no committed state of the {phase} phase to carry over")
+    for field in ("zero_stage", "precision"):
+        if getattr(pointer, field) != getattr(cfg, field):
+            raise UserError(
+                f"{storage.root}: train.{field} was {getattr(pointer, field)} and is now {getattr(cfg, field)}; "
+                "optimizer state is carried over only as it is: restore it or set train.carry_optimizer: false"
+            )
+    return Carried(storage=storage, checkpoint=pointer.checkpoint, world_size=pointer.world_size)
+
+
+def _attempts(
+    job: Job, dataset_factory: DatasetFactory, stream_cpus: float, validation: Validation | None
+) -> None:
     """Attempts until the phase is done. Each has as many workers as there is room for at its start."""
     cfg = job.cfg
     failures = 0
@@ -120,6 +148,7 @@ def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> 
         position = pointer.position if pointer else 0
         if position >= job.total_steps:
             return
+        leave_if_asked(job.phase_dir, job.phase, position)
         if len(bad_steps(job.phase_dir)) > cfg.max_bad_steps:
             raise TrainingFailed(
                 f"{job.phase}: more than {cfg.max_bad_steps} global batches without a finite loss "
@@ -137,11 +166,14 @@ def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> 
         attempt = replace(job, cfg=cfg.model_copy(update={"num_workers": workers}), stop=stop, owner=name)
         if pointer is not None and pointer.world_size != workers and cfg.zero_stage > 0:
             _run_on_cluster(checkpoints.convert_to_universal, job.storage, pointer.checkpoint)
+        carried = job.carried
+        if pointer is None and carried and carried.world_size != workers and cfg.zero_stage > 0:
+            _run_on_cluster(checkpoints.convert_to_universal, carried.storage, carried.checkpoint)
         for mark in (*(job.phase_dir / name for name in (ENDED, RESIZE, SHORT)), *stalled(job.phase_dir)):
             mark.unlink(missing_ok=True)
         larger = [n for n in cfg.worker_counts if n > workers]
         with _watching_for_room(attempt, larger, stream_cpus):
-            error = _attempt(attempt, dataset_factory)
+            error = _attempt(attempt, dataset_factory, validation)
         reached = read_pointer(job.storage)
         if (job.phase_dir / ENDED).exists():
             raise UserError(
@@ -162,7 +194,7 @@ def _attempts(job: Job, dataset_factory: DatasetFactory, stream_cpus: float) -> 
         print(f"{job.phase}: {causes}; again from step {reached.position if reached else 0}", flush=True)
 
 
-def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
+def _attempt(job: Job, dataset_factory: DatasetFactory, validation: Validation | None) -> Exception | None:
     """Train until the attempt's stop, or until the workers leave or fail. Returns the failure."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -182,6 +214,7 @@ def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
     options.preserve_order = (
         True  # must be set here: the DataContext of the factory does not reach Train's ingest
     )
+    options.label_selector = cfg.stream_labels or None  # for the operators that Ray Data adds by itself
     number = sum(1 for _ in (job.phase_dir / "ray").glob("attempt-*"))
     trainer = TorchTrainer(
         train_worker,
@@ -190,7 +223,10 @@ def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
             backend="nccl" if cfg.use_gpu else "gloo", timeout_s=int(cfg.collective_timeout_seconds)
         ),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=cfg.num_workers, use_gpu=cfg.use_gpu, resources_per_worker=room.of_worker(cfg)
+            num_workers=cfg.num_workers,
+            use_gpu=cfg.use_gpu,
+            resources_per_worker=room.of_worker(cfg),
+            label_selector=cfg.worker_labels or None,
         ),
         run_config=ray.train.RunConfig(
             # Ray Train resumes by itself under a name it knows, from its own idea of the latest checkpoint.
@@ -201,6 +237,7 @@ def _attempt(job: Job, dataset_factory: DatasetFactory) -> Exception | None:
         ),
         datasets={"train": stream_from_pointer},
         dataset_config=ray.train.DataConfig(execution_options=options),
+        validation_config=hook(validation, job) if validation else None,
     )
     try:
         trainer.fit()

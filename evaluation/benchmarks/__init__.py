@@ -7,10 +7,21 @@ from pathlib import Path
 
 from evaluation.benchmarks.catalogue import BENCHMARKS, GROUPS, Benchmark
 from evaluation.benchmarks.files import locate, read
-from evaluation.benchmarks.task import BenchmarkText, Task
+from evaluation.benchmarks.task import BenchmarkText, Solution, Task
 from snowcoder.base import UserError
 
-__all__ = ["BENCHMARKS", "GROUPS", "Benchmark", "BenchmarkText", "Task", "available", "benchmark", "load"]
+__all__ = [
+    "BENCHMARKS",
+    "GROUPS",
+    "Benchmark",
+    "BenchmarkText",
+    "Solution",
+    "Task",
+    "available",
+    "benchmark",
+    "load",
+    "parts",
+]
 
 
 def benchmark(name: str) -> Benchmark:
@@ -25,15 +36,16 @@ def load(name: str, data_dir: Path | None = None) -> list[Task]:
 
     A task's `benchmark` is the single one it is of. UserError when a file is absent or another one.
     """
-    return [task for part in _parts(name) for task in _load(part, data_dir)]
+    return [task for part in parts(name) for task in _load(part, data_dir)]
 
 
 def available(name: str, data_dir: Path | None = None) -> bool:
     """Whether `load` would find local files, without touching the network; the content is not checked."""
-    return all(locate(benchmark(part).file, data_dir) is not None for part in _parts(name))
+    return all(locate(benchmark(part).file, data_dir) is not None for part in parts(name))
 
 
-def _parts(name: str) -> tuple[str, ...]:
+def parts(name: str) -> tuple[str, ...]:
+    """The single benchmarks that a name stands for. UserError for an unknown name."""
     if name not in BENCHMARKS and name not in GROUPS:
         known = ", ".join([*BENCHMARKS, *GROUPS])
         raise UserError(f"benchmark {name!r} is unknown: use one of {known}")

@@ -1,4 +1,8 @@
-"""BigCodeBench (Zhuo et al. 2024, arXiv 2406.15877): use libraries, from a docstring; the form "Complete"."""
+"""BigCodeBench (Zhuo et al. 2024, arXiv 2406.15877): use libraries, from a docstring or from an instruction.
+
+One file holds both forms. "Complete" goes on after the imports and the docstring; "Instruct" is asked in
+words and answers with a whole program.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ def parse(benchmark: str, rows: list[dict[str, Any]]) -> list[Task]:
             entry_point=row["entry_point"],
             canonical_solution=row["canonical_solution"],
             test=row["test"],
+            instruction=row["instruct_prompt"],
         )
         for row in rows
     ]

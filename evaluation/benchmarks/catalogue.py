@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from evaluation.benchmarks import bigcodebench, humaneval, mbpp, multilingual
 from evaluation.benchmarks.files import KnownFile
@@ -23,17 +23,27 @@ _COMPLETION_STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```
 _WHOLE_PROGRAM_STOPS = ('\n"""', "\nassert", "\n#", "\nprint", "\nif", "\n```")
 
 
+Judge = Literal["outside", "unittest", "program"]
+
+
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: its file, how its rows become tasks, and how a base model is asked."""
+    """One benchmark: its file, how its rows become tasks, how a model is asked and who judges.
+
+    `judge`: "outside" compares outputs outside the sandbox; "unittest" and "program" run the tests beside the
+    code (evaluation/beside); None is for decontamination and bits per byte only.
+    """
 
     file: KnownFile
     tasks: int
     parse: Callable[[str, list[dict[str, Any]]], list[Task]]
     stops: tuple[str, ...]
-    judged: bool = (
-        True  # False: for decontamination and bits per byte only; the added inputs need another judge
-    )
+    judge: Judge | None = "outside"
+    instruct: bool = False  # asked in words by its definition; answers are whole programs
+
+    @property
+    def judged(self) -> bool:
+        return self.judge is not None
 
 
 _GITHUB = "https://raw.githubusercontent.com"
@@ -62,7 +72,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         tasks=164,
         parse=humaneval.parse,
         stops=_COMPLETION_STOPS,
-        judged=False,
     ),
     "mbpp": Benchmark(
         KnownFile(
@@ -96,7 +105,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         tasks=378,
         parse=mbpp.parse_plus,
         stops=_WHOLE_PROGRAM_STOPS,
-        judged=False,
     ),
 }
 
@@ -151,22 +159,23 @@ for _kind, _sha256 in _EVOEVAL.items():
         tasks=100,
         parse=humaneval.parse_solutions,
         stops=_COMPLETION_STOPS,
-        judged=False,
     )
 
 for _name, (_stem, _release, _tasks, _sha256) in _BIGCODEBENCH.items():
-    BENCHMARKS[_name] = Benchmark(
-        KnownFile(
-            stem=_stem,
-            folder="bigcodebench",
-            sha256=_sha256,
-            url=f"{_BIGCODE_RELEASE}/{_release}.jsonl.gz",
-        ),
-        tasks=_tasks,
-        parse=bigcodebench.parse,
-        stops=_COMPLETION_STOPS,
-        judged=False,
-    )
+    for _form in ("", "_instruct"):
+        BENCHMARKS[_name.replace("bigcodebench", f"bigcodebench{_form}")] = Benchmark(
+            KnownFile(
+                stem=_stem,
+                folder="bigcodebench",
+                sha256=_sha256,
+                url=f"{_BIGCODE_RELEASE}/{_release}.jsonl.gz",
+            ),
+            tasks=_tasks,
+            parse=bigcodebench.parse,
+            stops=_COMPLETION_STOPS,
+            judge="unittest",
+            instruct=bool(_form),
+        )
 
 for _kind, (_tasks, _sha256) in _MULTIPL_E.items():
     BENCHMARKS[f"multipl-e_{_kind}"] = Benchmark(
@@ -179,7 +188,7 @@ for _kind, (_tasks, _sha256) in _MULTIPL_E.items():
         tasks=_tasks,
         parse=partial(multilingual.parse_multipl_e, language=multilingual.LANGUAGES[_kind]),
         stops=(),  # each row has its own
-        judged=False,
+        judge="program",
     )
 
 for _kind, _sha256 in _HUMANEVAL_X.items():
@@ -194,7 +203,7 @@ for _kind, _sha256 in _HUMANEVAL_X.items():
         tasks=164,
         parse=partial(multilingual.parse_humaneval_x, language=multilingual.LANGUAGES[_kind]),
         stops=(),
-        judged=False,
+        judge=None,
     )
 
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -31,6 +31,7 @@ def parse_multipl_e(benchmark: str, rows: list[dict[str, Any]], language: str) -
             canonical_solution="",
             test=row["test"],
             language=language,
+            stops=tuple(row["stop_tokens"]),
         )
         for row in rows
     ]

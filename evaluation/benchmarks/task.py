@@ -17,6 +17,12 @@ class BenchmarkText:
     language: str = "Python"
 
 
+class Solution(str):
+    """A sample that is a whole program; a plain `str` is what follows the task's prompt."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Task:
     """One task: `prompt + canonical_solution`, then `test`, run in one namespace without an exception."""
@@ -29,6 +35,12 @@ class Task:
     test: str  # source that raises on a wrong answer, its call included
     statement: str = ""  # the problem as published, where `prompt` is a format we chose around it
     language: str = "Python"
+    instruction: str = ""  # the problem as the publisher words it for a chat, where it does
+    stops: tuple[str, ...] = ()  # of this task alone; () for the benchmark's
+
+    def program(self, sample: str) -> str:
+        """What is judged: the prompt and the completion, or the whole program that the sample is."""
+        return str(sample) if isinstance(sample, Solution) else self.prompt + sample
 
     def text(self) -> BenchmarkText:
         """The task as decontamination wants it."""

@@ -69,15 +69,16 @@ class RayPartitions:
     The creator's object must live as long as the index: Ray ends a named actor with its last original handle.
     """
 
-    def __init__(self, name_prefix: str, count: int) -> None:
+    def __init__(self, name_prefix: str, count: int, labels: Mapping[str, str] | None = None) -> None:
         self._names = [f"{name_prefix}-{number}" for number in range(count)]
+        self._labels = dict(labels or {})
         self._handles: dict[int, Any] = {}
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __reduce__(self) -> tuple:
-        return RayPartitions, (self._names[0].rpartition("-")[0], len(self._names))
+        return RayPartitions, (self._names[0].rpartition("-")[0], len(self._names), self._labels)
 
     def call(self, method: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
         """As `Partitions.call`; raises PartitionLost where an actor has died."""
@@ -96,6 +97,7 @@ class RayPartitions:
             memory=cfg.partition_bytes,
             max_restarts=0,  # a restarted actor would be empty, and let duplicates pass
             scheduling_strategy="SPREAD",
+            label_selector=self._labels or None,
         )
         self._handles[number] = actor.remote(number, cfg)
 
@@ -123,12 +125,14 @@ class RayPartitions:
             raise
 
 
-def create_partitions(cfg: DedupConfig, name_prefix: str) -> RayPartitions:
+def create_partitions(
+    cfg: DedupConfig, name_prefix: str, labels: Mapping[str, str] | None = None
+) -> RayPartitions:
     """Start the actors `name_prefix-0` ... and wait until all hold their memory. Keep the returned object.
 
-    Call it once the cluster has its nodes: actors are placed where there is memory now.
+    `labels`: of the nodes that they may be on; None: any. Call it once the cluster has its nodes: actors are placed where there is memory now.
     """
-    partitions = RayPartitions(name_prefix, cfg.partitions)
+    partitions = RayPartitions(name_prefix, cfg.partitions, labels)
     for number in range(cfg.partitions):
         partitions.replace(number, cfg)
     partitions.call("stats", dict.fromkeys(range(cfg.partitions), ()))

@@ -33,6 +33,7 @@ class Corpus:
     sequences: SequencesConfig
     resources: Resources
     seed: int
+    held_out: int = 0  # shards at the front of the judging order that no phase trains on
 
     @property
     def ledger_root(self) -> str:
@@ -44,7 +45,8 @@ class Corpus:
 
     def order(self, epochs: int) -> Order:
         judged_before = self.curation.dedup.order == "preferred"
-        return Order(tuple(shard.shard for shard in self.shards), epochs, self.seed, judged_before)
+        trained = self.shards[self.held_out :]
+        return Order(tuple(shard.shard for shard in trained), epochs, self.seed, judged_before)
 
     def packing(self, phase: str, documents: Documents) -> Packing:
         return Packing(phase, documents, self.sequences, str(self.tokenizer), self.seed, self.ledger_root)
@@ -75,7 +77,8 @@ def make_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Path:
         given = CodeTokenizer(config.path)
         save_tokenizer(given.tokenizer, out)
     else:
-        train_tokenizer((text for _, text in texts(config.sample_bytes)), config.vocab_size, out)
+        sampled = (text for _, text in texts(config.sample_bytes))
+        train_tokenizer(sampled, config.vocab_size, out, config.split)
     ratios = _bytes_per_token(CodeTokenizer(out), texts(min(config.sample_bytes, RATIO_SAMPLE)))
     write_atomically(out / "bytes_per_token.json", json.dumps(ratios, indent=1).encode())
     return out

@@ -10,7 +10,7 @@ from pathlib import Path
 import mmh3
 import numpy as np
 import pyarrow as pa
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from snowcoder.base import UserError
 from snowcoder.files import write_atomically
@@ -18,28 +18,46 @@ from snowcoder.files import write_atomically
 END = "<|endoftext|>"  # after every training document
 FILE = "<|file_sep|>"  # between the files of one training document
 BATCH_CHARACTERS = 1 << 16  # encoded in one call
+FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 SPECIAL = (
     END,
     FILE,
     "<|repo_name|>",
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
+    *FIM,
     "<|fim_pad|>",
     "<|pad|>",
 )
+# Names of the same tokens in vocabularies that a model comes with (StarCoder2; Qwen2.5-Coder has ours).
+OTHER_NAMES = {
+    FILE: ("<file_sep>",),
+    "<|repo_name|>": ("<repo_name>",),
+    "<|fim_prefix|>": ("<fim_prefix>",),
+    "<|fim_middle|>": ("<fim_middle>",),
+    "<|fim_suffix|>": ("<fim_suffix>",),
+}
+# What one token may span, in order: the end of a line with the blank lines and the indentation after it; a word with
+# one sign before it; a digit; signs with the space before and the line's end after them; other white space.
+CODE_SPLIT = r"(?:\r?\n)+[ \t]*|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|[ \t]+(?=\S)|\s+"
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, out: Path) -> Path:
+def train_tokenizer(texts: Iterable[str], vocab_size: int, out: Path, split: str = "words") -> Path:
     """Train byte-level BPE on `texts` and write a Hugging Face tokenizer directory.
 
     Digits are split one by one and white space runs stay whole, as is usual for code; no text is lost or changed
-    by encoding and decoding.
+    by encoding and decoding. `split` is `TokenizerConfig.split`.
     """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    if split == "code":
+        parts = [
+            pre_tokenizers.Split(Regex(CODE_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    else:
+        parts = [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -79,17 +97,27 @@ class CodeTokenizer:
             )
         raw = path.read_bytes()
         self.fingerprint = f"{mmh3.hash128(raw, signed=False):032x}"
+        self.path = path
         self.tokenizer = Tokenizer.from_str(raw.decode())
         self.vocab_size = self.tokenizer.get_vocab_size()
-        self.end = self._special(END, path)
-        file = self.tokenizer.token_to_id(FILE)
+        (self.end,) = self.special(END)
+        file = self._find(FILE)
         self.file = self.end if file is None else file
 
-    def _special(self, token: str, path: Path) -> int:
-        found = self.tokenizer.token_to_id(token)
-        if found is None:
-            raise UserError(f"{path}: has no token {token}, which ends a document; use another tokenizer")
-        return found
+    def special(self, *tokens: str) -> tuple[int, ...]:
+        """Ids of special tokens, under our names or another vocabulary's. Raises UserError where one is missing."""
+        found = [self._find(token) for token in tokens]
+        if None in found:
+            purpose = "ends a document" if tokens == (END,) else "these sequences need"
+            missing = tokens[found.index(None)]
+            raise UserError(f"{self.path}: has no token {missing}, which {purpose}; use another tokenizer")
+        return tuple(number for number in found if number is not None)
+
+    def _find(self, token: str) -> int | None:
+        for name in (token, *OTHER_NAMES.get(token, ())):
+            if (found := self.tokenizer.token_to_id(name)) is not None:
+                return found
+        return None
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         """Token ids (int32) of each text, without separators.

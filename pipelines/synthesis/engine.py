@@ -63,8 +63,11 @@ def unanswered(plan: Plan, chunk: int, answered: Set[int]) -> tuple[list[dict[st
     return [row for row in rows if not row["error"]], failed
 
 
-def open_engine(generator: str, config: EngineConfig, cache: Path) -> Engine:
-    """The engine that the configuration names; `cache` holds converted models. UserError with the remedy.
+def open_engine(
+    generator: str, config: EngineConfig, cache: Path, labels: Mapping[str, str] | None = None
+) -> Engine:
+    """The engine that the configuration names; `cache` holds converted models, `labels` are those of the nodes
+    for vLLM. UserError with the remedy.
 
     Cheap: models are fetched or converted, but loaded only when the first request is asked.
     """
@@ -79,4 +82,4 @@ def open_engine(generator: str, config: EngineConfig, cache: Path) -> Engine:
     from pipelines.synthesis.models import generator_path
     from pipelines.synthesis.vllm_engine import VllmEngine
 
-    return VllmEngine(generator, generator_path(generator, cache), config)
+    return VllmEngine(generator, generator_path(generator, cache), config, labels)

@@ -30,11 +30,12 @@ _SPARE = 1.25  # candidates per seed, for those that turn out to be near-duplica
 
 
 def choose_seeds(
-    teed: Teed, count: int, python_share: float, dedup: DedupConfig, facts: Path | None = None
+    teed: Teed, count: int, python_share: float | None, dedup: DedupConfig, facts: Path | None = None
 ) -> Iterator[pa.Table]:
     """The `count` best-scored documents as tables of schema SEED, in corpus order; near-duplicates count once.
 
-    Python gets `python_share` of them; the others share the rest in proportion to their selected documents. A
+    Python gets `python_share` of them; the others share the rest in proportion to their selected documents, as Python
+    does too where the share is None. A
     language with too few is short, the others are not stretched. `facts`: a JSON file that says how many of each
     language were to be had and chosen, and down to which score.
     """
@@ -62,11 +63,13 @@ def _ordinals(shard: int, table: pa.Table) -> np.ndarray:
     return np.asarray(ordinal(shard, table["row"].to_numpy().astype(np.int64)))
 
 
-def _quotas(teed: Teed, count: int, python_share: float) -> tuple[dict[str, int], Counter[str]]:
+def _quotas(teed: Teed, count: int, python_share: float | None) -> tuple[dict[str, int], Counter[str]]:
     selected: Counter[str] = Counter()
     for _, table in teed(["lang"]):
         selected.update(table["lang"].to_pylist())
     others = sum(selected.values()) - selected["Python"]
+    if python_share is None:
+        python_share = selected["Python"] / max(1, sum(selected.values()))
     python = count if not others else round(count * python_share)
     quotas = {
         lang: python if lang == "Python" else round((count - python) * selected[lang] / others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,17 +11,12 @@ import pytest
 
 from evaluation.benchmarks import Task
 from evaluation.config import EvaluationConfig, Limits
-from evaluation.generate import _shorten, generate, truncate
+from evaluation.generate import _shorten, generate, has_chat_template
+from evaluation.prompts import Prompt, truncate
 from evaluation.run import compare, evaluate_model
 from snowcoder.base import UserError
 
 SMALL = EvaluationConfig(max_tasks=4, max_new_tokens=24, limits=Limits(cpu_seconds=1))
-
-
-def test_truncate_takes_the_first_stop() -> None:
-    assert truncate("    return 1\n\ndef g():\n# x", ("\n#", "\ndef")) == "    return 1\n"
-    assert truncate("    return 1", ("\ndef",)) == "    return 1"
-    assert truncate("\nclass", ("\nclass",)) == ""
 
 
 @pytest.mark.parametrize(("length", "positions", "new"), [(10, 64, 24), (100, 64, 24), (100, 64, 500)])
@@ -34,7 +30,7 @@ def test_prompt_and_answer_fit_together(length: int, positions: int, new: int) -
 
 def test_a_missing_model_is_named_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent: no model here \(config\.json is missing\)"):
-        generate(tmp_path / "absent", ["x"], SMALL, ())
+        generate(tmp_path / "absent", [Prompt("x", ())], SMALL)
     with pytest.raises(UserError, match="no model here"):
         evaluate_model(tmp_path / "absent", SMALL, tmp_path / "out.json")
 
@@ -46,7 +42,7 @@ def test_a_failing_engine_shows_the_end_of_its_log(tmp_path: Path, monkeypatch: 
     with pytest.raises(
         RuntimeError, match=r"(?s)ended with code 1; the end of .*log:\n.*libgomp.so.1: cannot"
     ):
-        generate(tmp_path, ["x"], SMALL, ())
+        generate(tmp_path, [Prompt("x", ())], SMALL)
 
 
 def test_a_hanging_engine_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,27 +51,31 @@ def test_a_hanging_engine_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     cfg = SMALL.model_copy(update={"generation_seconds": 2.0})
     with pytest.raises(RuntimeError, match=r"went over generation_seconds=2; the end of"):
-        generate(tmp_path, ["x"], cfg, ())
+        generate(tmp_path, [Prompt("x", ())], cfg)
 
 
-def test_a_model_is_evaluated_and_replayed(tiny_model: Path, tmp_path: Path, humaneval: list[Task]) -> None:
+STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```")
+
+
+def test_a_model_is_evaluated_and_gone_on_with(
+    tiny_model: Path, tmp_path: Path, humaneval: list[Task]
+) -> None:
     out = tmp_path / "eval" / "general.json"
     result = evaluate_model(tiny_model, SMALL, out)
     assert "vllm" not in sys.modules
     assert json.loads(out.read_text()) == result
     found = result["humaneval"]
     assert (found["passed"], found["total"], found["pass@1"]) == (0, 4, 0.0)
-    assert found["failing_references"] == []
+    assert (found["failing_references"], found["references"]) == ([], "4/4")
     assert [verdict["task"] for verdict in found["verdicts"]] == [task.task_id for task in humaneval[:4]]
+    assert found["key"]["model"] == result["model"]
+    assert found["key"]["prompt"] == "base"
+    assert found["key"]["decoding"]["temperature"] == 0
     assert 2 < result["bits_per_byte"]["humaneval"] < 20
-    stored = json.loads((tmp_path / "eval" / "general.parts" / "generation-humaneval.json").read_text())[
-        "part"
-    ]
-    assert all(len(texts) == 1 and texts[0] for texts in stored["raw"])
-    assert stored["completions"] == [
-        [truncate(text, ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```")) for text in texts]
-        for texts in stored["raw"]
-    ]
+    parts = tmp_path / "eval" / "general.parts"
+    kept = [json.loads(line) for line in (parts / "samples-humaneval.jsonl").read_text().splitlines()]
+    assert [line["completion"] for line in kept] == [truncate(line["raw"], STOPS) for line in kept]
+    assert all(line["raw"] for line in kept)
 
     # The greedy continuation, from transformers: the first token, where no rounding has added up yet.
     import torch
@@ -83,20 +83,41 @@ def test_a_model_is_evaluated_and_replayed(tiny_model: Path, tmp_path: Path, hum
     from evaluation.model import load_model
 
     model, tokenizer = load_model(tiny_model)
-    for task, (text,) in zip(humaneval, stored["raw"], strict=False):
+    for task, line in zip(humaneval, kept, strict=False):
         ids = tokenizer(task.prompt.rstrip("\n"))["input_ids"][-(512 - 24) :]
         with torch.no_grad():
             token = int(model(torch.tensor([ids])).logits[0, -1].argmax())
-        assert text.startswith(tokenizer.decode([token]).rstrip("\N{REPLACEMENT CHARACTER}"))
+        assert line["raw"].startswith(tokenizer.decode([token]).rstrip("\N{REPLACEMENT CHARACTER}"))
 
-    # Replayed, not generated again: the second run reads what we wrote into the part.
-    path = tmp_path / "eval" / "general.parts" / "generation-humaneval.json"
-    part = json.loads(path.read_text())
-    part["part"]["completions"][0] = [humaneval[0].canonical_solution]
-    path.write_text(json.dumps(part))
+    # Not generated again: the second run reads what we wrote into the answers; the last line was cut by a kill
+    # and its prompt is asked again, with the same greedy answer.
+    (answers,) = parts.glob("answers-humaneval/*/answers.jsonl")
+    lines = answers.read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    changed = next(row for row in rows if row["texts"] == [kept[0]["raw"]])
+    changed["texts"] = [humaneval[0].canonical_solution]
+    others = [row for row in rows if row is not changed]
+    whole = "".join(json.dumps(row) + "\n" for row in [changed, *others[:-1]])
+    answers.write_text(whole + json.dumps(others[-1])[:40])
     again = evaluate_model(tiny_model, SMALL, out)
     assert again["humaneval"]["passed"] == 1
     assert again["bits_per_byte"] == result["bits_per_byte"]
+    now = [json.loads(line) for line in (parts / "samples-humaneval.jsonl").read_text().splitlines()]
+    assert [line["raw"] for line in now[1:]] == [line["raw"] for line in kept[1:]]
+
+
+def test_a_chat_model_is_asked_by_its_template_and_samples_differ(tiny_model: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "chat")
+    assert not has_chat_template(model)
+    cfg = SMALL.model_copy(update={"samples": 3, "temperature": 1.0, "max_new_tokens": 8})
+    prompts = [Prompt("Add two numbers.", (), chat=True), Prompt("def f(x):", ())]
+    with pytest.raises(UserError, match=r"chat: its tokenizer has no chat template: ask with prompt=base"):
+        generate(model, prompts, cfg)
+    (model / "chat_template.jinja").write_text("{% for m in messages %}<{{ m.content }}>{% endfor %}answer:")
+    found = generate(model, prompts, cfg, tmp_path / "answers")
+    assert [len(texts) for texts in found.raw] == [3, 3]
+    assert all(len(set(texts)) > 1 for texts in found.raw)
+    assert generate(model, prompts[::-1], cfg, tmp_path / "answers").raw == found.raw[::-1]
 
 
 def test_compare_is_paired_by_task_and_refuses_other_tasks() -> None:

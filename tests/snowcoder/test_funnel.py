@@ -249,13 +249,13 @@ def test_rejected_without_a_reason_gives_each_rejected_document_once(run: tuple[
 def test_one_shard_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrow memory in use while each of 20 shards is counted: the last as the first."""
     write_verdicts(tmp_path, count=20, rows=2000)
-    before, fold, used = pa.total_allocated_bytes(), module._fold, []
+    before, fold, used = pa.total_allocated_bytes(), module.add_shard, []
 
     def measured(*args: object) -> None:
         fold(*args)
         used.append(pa.total_allocated_bytes() - before)
 
-    monkeypatch.setattr(module, "_fold", measured)
+    monkeypatch.setattr(module, "add_shard", measured)
     assert funnel(tmp_path).shards == len(used) == 20
     assert used[0] > 2000 * 12, "nothing was measured"
     assert max(used) < 1.5 * used[0]

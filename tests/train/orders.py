@@ -57,6 +57,7 @@ def sequences(first: int, count: int, seq_len: int = SEQ_LEN, batch: int = 8) ->
         pa.array(index % 40 // 10, pa.int32()),
         pa.array(index % 10, pa.int32()),
         pa.array(index // batch, pa.int64()),
+        pa.array([[i % 3, i % 2] for i in index], pa.list_(pa.int16())),
     ]
     return pa.Table.from_arrays(columns, schema=sequence_schema(seq_len))
 
@@ -114,8 +115,8 @@ def final_weights(run_dir: Path, cfg: TrainConfig) -> dict:
     return weights(phase_dir / read_pointer(phase_dir).checkpoint, cfg)
 
 
-def losses(run_dir: Path) -> list[float]:
-    lines = (run_dir / "train" / "general" / "metrics.jsonl").read_text().splitlines()
+def losses(run_dir: Path, phase: str = "general") -> list[float]:
+    lines = (run_dir / "train" / phase / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines]
 
 

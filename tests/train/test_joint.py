@@ -214,9 +214,9 @@ def test_next_phase_in_bf16_from_exported_weights(undisturbed: Path, tmp_path: P
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     exported = export(undisturbed, "general", config())
-    check_weights(exported, MODEL)
+    check_weights(exported, config())
     with pytest.raises(UserError, match=r"intermediate_size is 96, train.model says 97"):
-        check_weights(exported, MODEL.model_copy(update={"ffn": 97}))
+        check_weights(exported, config(model=MODEL.model_copy(update={"ffn": 97})))
     model = AutoModelForCausalLM.from_pretrained(exported)
     trained = build_model(MODEL)
     trained.load_state_dict(final_weights(undisturbed, config()))
