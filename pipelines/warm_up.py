@@ -17,6 +17,10 @@ from pipelines.dedup.index import Index, LocalPartitions
 from pipelines.dedup.keys import ShardKeys
 from pipelines.language import PAPER_LANGUAGES
 from pipelines.schema import DOCUMENT
+from pipelines.sequences.config import FimConfig, SequencesConfig
+from pipelines.sequences.interleave import Interleaver
+from pipelines.sequences.shard_rows import ShardFiles, packed_rows
+from pipelines.sequences.tokenizer import CodeTokenizer, train_tokenizer
 from pipelines.stages.benchmark_index import BenchmarkIndex
 from pipelines.stages.chain import StagesConfig, text_stages
 from pipelines.stages.rules_config import RulesConfig
@@ -32,7 +36,7 @@ def f(x):
 
 
 def warm_up() -> None:
-    """Judge a few lines in every language of the paper with all rules, make their keys and claim them."""
+    """Judge a few lines in every language of the paper with all rules, make their keys, claim and pack them."""
     langs = [*PAPER_LANGUAGES, "HTML", "JSON", ""]
     count = len(langs)
     columns = {
@@ -59,6 +63,20 @@ def warm_up() -> None:
     keys.add(documents)
     rows, made = keys.finish()
     claim_shard(0, rows, made, Index(LocalPartitions(dedup)), dedup)
+    _pack(documents)
+
+
+def _pack(documents: pa.Table) -> None:
+    """The same lines as rows, end to end and by best fit with fill-in-the-middle."""
+    with tempfile.TemporaryDirectory() as directory:
+        tokenizer = CodeTokenizer(train_tokenizer([_TEXT], 512, Path(directory)))
+    fim = FimConfig(rate=0.5)
+    for cfg in (SequencesConfig(seq_len=64), SequencesConfig(seq_len=64, packing="best_fit", fim=fim)):
+        files = ShardFiles.read([documents], tokenizer, cfg)
+        packed_rows(files, tokenizer, cfg, seed=0, epoch=0, shard=0)
+    interleaver = Interleaver(window=2, total=2)
+    interleaver.tell([2, 1])
+    interleaver.draw(3)
 
 
 class _Task:
