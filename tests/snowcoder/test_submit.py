@@ -21,7 +21,7 @@ from tests.corpora import write_repositories
 from tests.snowcoder.test_job import BIN, ROOT, head  # noqa: F401 - a fixture
 
 SECRET = "not-to-be-told-4711"
-STEPS = 1200
+STEPS = 600
 
 
 def submission(tmp_path: Path, **changes: object) -> Submission:
@@ -134,7 +134,7 @@ def test_a_run_is_stopped_goes_on_and_outlives_its_driver(head, tmp_path):  # no
             "model": {"layers": 1, "hidden": 64, "ffn": 128, "heads": 1, "context": 64},
             "num_workers": 1, "global_batch": 4, "micro_batch": 4, "checkpoint_every_steps": 1000,
         },
-        "general": {"tokens": STEPS * 4 * 64, "epochs": 400, "schedule": {"warmup_tokens": 256}},
+        "general": {"tokens": STEPS * 4 * 64, "epochs": 3, "schedule": {"warmup_tokens": 256}},
     }  # fmt: skip
     (work / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     run = tmp_path / "runs" / "mine"
