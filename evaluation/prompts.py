@@ -6,12 +6,12 @@ is put in words, through the tokenizer's chat template; the program is taken out
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from evaluation import parsing
 from evaluation.benchmarks import Benchmark, Solution, Task
 
 Form = Literal["base", "instruct"]
@@ -70,7 +70,7 @@ def parseable(program: str) -> str:
     for end in range(len(lines), 0, -1):
         candidate = "\n".join(lines[:end])
         try:
-            tree = ast.parse(candidate)
+            tree = parsing.parse(candidate)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         return candidate if tree.body else program

@@ -13,6 +13,7 @@ import functools
 import json
 from dataclasses import dataclass
 
+from evaluation import parsing
 from evaluation.benchmarks import Task
 from evaluation.config import Limits
 from evaluation.judging.candidate import Candidate, TooMuch
@@ -40,7 +41,7 @@ def plan(task: Task) -> TestPlan:
     MBPP's tests are statements: those that are neither assertions nor imports, and use the candidate's names, make
     arguments out of the candidate's classes, so they must run with it.
     """
-    tree = ast.parse(task.test)
+    tree = parsing.parse(task.test)
     used = free_names(tree)
     if task.entry_point:
         prompt = _parsed(task.prompt)
@@ -70,7 +71,7 @@ def plan(task: Task) -> TestPlan:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        return ast.parse(source)
+        return parsing.parse(source)
     except SyntaxError:
         return None
 

@@ -213,7 +213,12 @@ def _command(setup: dict[str, Any]) -> list[str]:
     code = "/sandbox"
     for part in ("evaluation/__init__.py", "evaluation/sandbox/__init__.py", "evaluation/sandbox/inside"):
         command += ["--ro-bind", str(ROOT / part), f"{code}/{part}"]
-    command += ["--perms", "0755", "--dir", "/dev"]  # else bwrap makes it for root alone, which the candidate is not
+    command += [
+        "--perms",
+        "0755",
+        "--dir",
+        "/dev",
+    ]  # else bwrap makes it for root alone, which the candidate is not
     for name in DEVICES:
         command += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):

@@ -130,7 +130,8 @@ def create_partitions(
 ) -> RayPartitions:
     """Start the actors `name_prefix-0` ... and wait until all hold their memory. Keep the returned object.
 
-    `labels`: of the nodes that they may be on; None: any. Call it once the cluster has its nodes: actors are placed where there is memory now.
+    `labels`: of the nodes that they may be on; None: any. Call it once the cluster has its nodes: actors are placed
+    where there is memory now.
     """
     partitions = RayPartitions(name_prefix, cfg.partitions, labels)
     for number in range(cfg.partitions):
