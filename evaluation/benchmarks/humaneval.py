@@ -31,7 +31,8 @@ def parse_solutions(benchmark: str, rows: list[dict[str, Any]]) -> list[Task]:
         Task(
             benchmark=benchmark,
             task_id=row["task_id"],
-            prompt=row["prompt"],
+            prompt=row["prompt"].rstrip("\n")
+            + "\n",  # some end with their docstring, and the solution goes on below
             entry_point=row["entry_point"],
             canonical_solution=row["canonical_solution"],
             test="",

@@ -7,13 +7,13 @@ al. 2023, arXiv 2305.01210), EvoEval (Xia et al. 2024, arXiv 2403.19114).
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from evaluation import parsing
 from evaluation.benchmarks import benchmark
 from evaluation.benchmarks.files import read
 from snowcoder.base import UserError
@@ -85,7 +85,7 @@ def _mbpp(name: str, row: dict[str, Any]) -> InputTask:
 
 def _evoeval(name: str, row: dict[str, Any]) -> InputTask:
     given = row["inputs"]
-    texts = ast.literal_eval(given) if isinstance(given, str) else given
+    texts = parsing.literal(given) if isinstance(given, str) else given
     return InputTask(
         benchmark=name,
         task_id=row["task_id"],
@@ -126,7 +126,7 @@ def _arguments(text: str) -> Arguments:
     if not text.strip():
         return ()
     try:
-        return ast.literal_eval(f"({text},)")
+        return parsing.literal(f"({text},)")
     except ValueError:
         return eval(f"({text},)", {"__builtins__": {}, **_NAMES})
 

@@ -13,6 +13,8 @@ import random
 import secrets
 from dataclasses import dataclass
 
+from evaluation import parsing
+
 CASE = "TestCases"
 
 
@@ -27,7 +29,7 @@ class Armed:
 
 def published_tests(source: str) -> tuple[str, ...]:
     """The methods of the class TestCases that `unittest` will run, from the text alone. ValueError without any."""
-    case = _case(ast.parse(source))
+    case = _case(parsing.parse(source))
     names = dict.fromkeys(
         node.name
         for node in case.body
@@ -42,7 +44,7 @@ def arm(source: str, rng: random.Random | None = None) -> Armed:
     """Add the canaries. ValueError for a module without tests; SyntaxError for one that is no Python."""
     rng = rng or random.Random(secrets.randbits(64))
     tests = published_tests(source)
-    tree = ast.parse(source)
+    tree = parsing.parse(source)
     case = _case(tree)
     expected = dict.fromkeys(tests, "success")
     added: list[ast.stmt] = []
@@ -53,7 +55,7 @@ def arm(source: str, rng: random.Random | None = None) -> Armed:
     for outcome in ("success", "failure"):
         left, name = rng.randrange(10**6), f"{rng.choice(tests)}_{rng.randrange(16**4):04x}"
         right = left if outcome == "success" else left + rng.randrange(1, 10**3)
-        added += ast.parse(f"def {name}(self):\n    self.assertEqual({left}, {right})").body
+        added += parsing.parse(f"def {name}(self):\n    self.assertEqual({left}, {right})").body
         expected[name] = outcome
     for statement in added:
         case.body.insert(rng.randrange(len(case.body) + 1), statement)
