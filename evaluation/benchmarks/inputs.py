@@ -91,7 +91,7 @@ def _evoeval(name: str, row: dict[str, Any]) -> InputTask:
         task_id=row["task_id"],
         family="evoeval",
         entry_point=row["entry_point"],
-        reference=row["prompt"] + row["canonical_solution"],
+        reference=row["prompt"].rstrip("\n") + "\n" + row["canonical_solution"],  # as `parse_solutions`
         base=tuple(map(_arguments, texts)),
         plus=(),
         atol=0,

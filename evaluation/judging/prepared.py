@@ -23,7 +23,7 @@ from evaluation.sandbox.inside.tagged import encode
 from snowcoder.files import write_atomically
 
 # Raised when the format, the encoding or the way of running changes.
-VERSION = 3
+VERSION = 4
 # EvalPlus's factor, floor and cap, of CPU seconds instead of seconds: max(1, 4 * reference) for each input, and no
 # more than 60 for a group.
 FACTOR, FLOOR_SECONDS, TASK_SECONDS = 4.0, 1.0, 60.0
