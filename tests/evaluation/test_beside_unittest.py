@@ -42,7 +42,7 @@ TASK = Task(
 RIGHT = "def task_func(numbers):\n    return sum(numbers)\n"
 WRONG = "def task_func(numbers):\n    return 1\n"
 CFG = EvaluationConfig(
-    bigcodebench_python=Path(sys.executable),
+    bigcodebench_python=Path(sys.base_prefix) / "bin" / "python3",
     unittest_limits=Limits(cpu_seconds=2, wall_seconds=60, memory_bytes=2 << 30),
 )
 
