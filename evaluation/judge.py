@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import atexit
 import functools
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +16,8 @@ from evaluation.benchmarks.inputs import has_inputs
 from evaluation.config import EvaluationConfig
 from evaluation.judging.asserts import judge_asserts
 from evaluation.judging.batch import judge_batch
-from evaluation.judging.outcome import PASSED, Outcome
+from evaluation.judging.each import judge_each
+from evaluation.judging.outcome import PASSED, Outcome, Verdict
 from evaluation.judging.prepared import Prepared, Store
 from evaluation.sandbox.fork_server import ServerLost, Servers
 from evaluation.sandbox.tiers import Tier, choose_tier
@@ -31,24 +30,6 @@ _MODULES = (
     "copy", "typing", "datetime", "json", "fractions", "decimal", "statistics", "hashlib", "queue", "time", "calendar",
     "textwrap", "enum", "dataclasses", "numpy",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one candidate program.
-
-    `reason` is "passed", "wrong_output", "error:<exception>", "cpu_limit", "memory", "wall_limit", "output_limit",
-    "signalled", "exited_early", "unserialisable", "forged", or "no_reference": the task's own solution fails here.
-    """
-
-    task: str
-    sample: int
-    passed: bool
-    reason: str
-    cpu_seconds: float
-    stderr: str  # its tail, "" for a pass
-    detail: str = ""  # which input or call, and the output if it was wrong
-    retried: bool = False  # met the wall limit and was run once more, alone
 
 
 @dataclass(frozen=True)
@@ -82,9 +63,6 @@ class Results:
         }
 
 
-Job = tuple[Task, int, Callable[[], Outcome]]
-
-
 def evaluate_functional(
     tasks: Sequence[Task], completions: Sequence[Sequence[str]], cfg: EvaluationConfig
 ) -> Results:
@@ -99,23 +77,12 @@ def evaluate_functional(
     if benchmark(name).judge != "outside":
         raise UserError(f"benchmark {name!r} is not judged by outputs: evaluation.verdicts knows its judge")
     tier = choose_tier(cfg.sandbox)
-    judge = _judge_of(name, tier, cfg)
-    jobs = [
-        (task, sample, functools.partial(judge, task, task.program(completion)))
-        for task, samples in zip(tasks, completions, strict=True)
-        for sample, completion in enumerate(samples)
-    ]
-    with ThreadPoolExecutor(cfg.workers or os.cpu_count()) as pool:  # threads: each only waits for a process
-        outcomes = list(pool.map(lambda job: _retrying(job[2]), jobs))
-    retried = [outcome.reason == "wall_limit" for outcome in outcomes]
-    outcomes = [
-        _retrying(job[2]) if again else outcome
-        for job, outcome, again in zip(jobs, outcomes, retried, strict=True)
-    ]
-    verdicts = tuple(
-        _verdict(task, sample, outcome, again)
-        for (task, sample, _), outcome, again in zip(jobs, outcomes, retried, strict=True)
-    )
+    run = _judge_of(name, tier, cfg)
+
+    def one(task: Task, sample: int, text: str) -> Verdict:
+        return _verdict(task, sample, _retrying(functools.partial(run, task, task.program(text))))
+
+    verdicts = tuple(judge_each(tasks, completions, one, cfg.workers))
     return _results(name, tier, verdicts, cfg)
 
 
@@ -178,7 +145,7 @@ def _servers(tier: Tier) -> Servers:
     return servers
 
 
-def _verdict(task: Task, sample: int, outcome: Outcome, retried: bool) -> Verdict:
+def _verdict(task: Task, sample: int, outcome: Outcome) -> Verdict:
     return Verdict(
         task=task.task_id,
         sample=sample,
@@ -187,7 +154,6 @@ def _verdict(task: Task, sample: int, outcome: Outcome, retried: bool) -> Verdic
         cpu_seconds=round(outcome.cpu_seconds, 4),
         stderr=outcome.stderr,
         detail=outcome.detail,
-        retried=retried,
     )
 
 

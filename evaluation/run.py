@@ -20,7 +20,7 @@ from evaluation.benchmarks import GROUPS, Solution, Task, benchmark, load, parts
 from evaluation.bits_per_byte import bits_per_byte
 from evaluation.config import EvaluationConfig
 from evaluation.generate import ASKED, generate, has_chat_template
-from evaluation.judge import Verdict
+from evaluation.judging.outcome import Verdict
 from evaluation.model import fingerprint, load_model
 from evaluation.prompts import Form, answer_of, prompt_of
 from evaluation.samples import Samples, read_samples

@@ -9,7 +9,7 @@ from typing import Any
 
 from evaluation.benchmarks import Task
 from evaluation.config import EvaluationConfig
-from evaluation.judge import Verdict
+from evaluation.judging.outcome import Verdict
 from evaluation.statistics import bootstrap_mean, pass_at_k, wilson
 from evaluation.verdicts import Judged
 

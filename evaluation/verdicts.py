@@ -17,7 +17,8 @@ from typing import Any
 
 from evaluation.benchmarks import Task, benchmark
 from evaluation.config import EvaluationConfig
-from evaluation.judge import Verdict, evaluate_functional
+from evaluation.judge import evaluate_functional
+from evaluation.judging.outcome import Verdict
 from snowcoder.base import UserError
 
 # Raised when the meaning of a verdict changes.

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from snowcoder.base import UserError
+from snowcoder.cli_evaluate import evaluation
+from snowcoder.cli_options import ConfigFile, Out, Set, existing, open_run
 
 cli = typer.Typer(
     name="snowcoder",
@@ -20,17 +22,8 @@ cli = typer.Typer(
 )
 annotator = typer.Typer(help="The quality annotator: train it, score with it.", no_args_is_help=True)
 cli.add_typer(annotator, name="annotator")
-evaluation = typer.Typer(
-    help="Evaluate a model or samples; compare two results.", invoke_without_command=True
-)
 cli.add_typer(evaluation, name="evaluate")
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="Recipe (YAML); conf/ has those that come along.")]
-Out = Annotated[Path, typer.Option("--out", help="Run directory; the same one again continues the run.")]
-Set = Annotated[
-    list[str],
-    typer.Option("--set", help="Override one setting: key.path=value. May be given often.", metavar="K=V"),
-]
 Phase = Literal["general", "continued", "enhanced"]
 DEMO = Path("conf/demo.yaml")
 
@@ -42,7 +35,7 @@ def demo(
     set_: Set = [],  # noqa: B006 - typer copies it
 ) -> None:
     """All three phases, evaluation and report, small, on this machine; about a quarter of an hour on two cores."""
-    run = _run(config, out, set_)
+    run = open_run(config, out, set_)
     from snowcoder.demo import demo as play
 
     play(run)
@@ -61,7 +54,7 @@ def run(
     ] = False,
 ) -> None:
     """Run one phase. As a job: ray job submit --working-dir . -- snowcoder run general --config conf/demo.yaml"""
-    getattr(_run(config, out, set_, accept_new_data), phase)()
+    getattr(open_run(config, out, set_, accept_new_data), phase)()
 
 
 @cli.command(
@@ -109,7 +102,7 @@ def curate(
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Judge every document and record the verdicts; trains nothing. Shows the funnel."""
-    current = _run(config, out, set_)
+    current = open_run(config, out, set_)
     current.curate()
     from snowcoder.inspect import print_funnel, write_kept
     from snowcoder.samples import write_samples
@@ -131,7 +124,7 @@ def store_index(
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Write a curated run's near-duplicate index; other runs name it in curation.dedup.against."""
-    _run(config, out, set_).store_index(to)
+    open_run(config, out, set_).store_index(to)
 
 
 AnnotatorRecipe = Annotated[
@@ -173,81 +166,8 @@ def annotator_compare(
     from snowcoder.annotator_page import write_annotator_page
     from snowcoder.annotator_table import print_comparison
 
-    print_comparison(_existing(out), json_)
+    print_comparison(existing(out), json_)
     typer.echo(f"page: {write_annotator_page(out)}", err=True)
-
-
-@evaluation.callback(
-    epilog="Example:  snowcoder evaluate --benchmark humaneval+ --samples samples.jsonl --out runs/mine"
-)
-def evaluate(
-    context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="A recipe: its evaluation section, for a model of a run.")
-    ] = None,
-    model: Annotated[Path | None, typer.Option(help="Hugging Face directory of the model.")] = None,
-    samples: Annotated[
-        Path | None, typer.Option(help="Judge these: EvalPlus's or BigCodeBench's JSON lines, or a folder.")
-    ] = None,
-    benchmark: Annotated[
-        list[str], typer.Option(help="humaneval+, mbpp+, evoeval, bigcodebench, multipl-e_js, … Often.")
-    ] = [],  # noqa: B006
-    data: Annotated[Path | None, typer.Option(help="Folder with the benchmarks' files.")] = None,
-    out: Out = Path("runs/run"),
-    name: Annotated[str, typer.Option(help="Name of the result: OUT/eval/NAME.json and .html.")] = "model",
-    prompt: Annotated[
-        Literal["base", "instruct", "auto"], typer.Option(help="How the model is asked.")
-    ] = "base",
-    n: Annotated[int, typer.Option(min=1, help="Samples a task; more than one needs --temperature.")] = 1,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster that shares the work: auto, or its address.")
-    ] = None,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Run programs without a sandbox, if this host allows none.")
-    ] = False,
-    set_: Set = [],  # noqa: B006
-) -> None:
-    """Evaluate a model, or samples from elsewhere; ends with passed/total and pass@1 of each benchmark."""
-    if context.invoked_subcommand is not None:
-        return
-    if (model is None) == (samples is None):
-        raise UserError("snowcoder evaluate: give --model DIR or --samples FILE")
-    if config is not None:
-        if model is None or benchmark:
-            raise UserError("--config: evaluates a --model on the recipe's benchmarks; leave the others out")
-        _run(config, out, set_).evaluate(name, model)
-        return
-    from snowcoder import evaluation as evaluations
-
-    if not benchmark:
-        raise UserError("snowcoder evaluate: name a --benchmark, for example humaneval+")
-    asked = {
-        "benchmarks": benchmark,
-        "bits_per_byte_benchmarks": (),
-        "data_dir": data,
-        "prompt": prompt,
-        "samples": n,
-        "temperature": temperature,
-        "pass_at": [k for k in (1, 10, 100) if k <= n],
-        **({"sandbox": "unsafe"} if unsafe else {}),
-        **evaluations.parse_settings(set_),
-    }
-    evaluations.evaluate(evaluations.Request(asked, model, samples, out, name, address))
-
-
-@evaluation.command(
-    "compare", epilog="Example:  snowcoder evaluate compare runs/a/eval/model.json runs/b/eval/model.json"
-)
-def evaluate_compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Result of one model: OUT/eval/NAME.json.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Result of the other.")],
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
-) -> None:
-    """Two results, task by task: the difference, its interval and test, and the smallest one to be seen."""
-    from snowcoder.evaluation import compare
-
-    compare(first, second, json_)
 
 
 @cli.command(epilog="Example:  snowcoder report runs/demo")
@@ -255,7 +175,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run directory.")]) ->
     """Write RUN_DIR/report.html from what the run recorded."""
     from snowcoder.report import write_report
 
-    typer.echo(str(write_report(_existing(run_dir))))
+    typer.echo(str(write_report(existing(run_dir))))
 
 
 @cli.command(epilog="Example:  snowcoder watch runs/demo")
@@ -269,7 +189,7 @@ def watch(
     """A live page on a run: funnel, speed, loss, position and estimated end. Read-only."""
     from snowcoder.watch import watch as serve
 
-    serve(_existing(run_dir), host, port)
+    serve(existing(run_dir), host, port)
 
 
 @cli.command(epilog="Example:  snowcoder monitor --data /shared/prometheus")
@@ -316,7 +236,7 @@ def inspect(
     from snowcoder import inspect as runs
     from snowcoder import inspect_documents as documents
 
-    run_dir = _existing(run_dir)
+    run_dir = existing(run_dir)
     asked = {"--reason": reason, "--document": document, "--pair": pair, "--set/--preset": set_ or preset}
     given = [option for option, value in asked.items() if value]
     if len(given) > 1:
@@ -342,24 +262,11 @@ def plan(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
     print_plan(load_config(config, set_))
 
 
-def _run(config: Path, out: Path, overrides: list[str], accept_new_data: bool = False):
-    from snowcoder.config import load_config
-    from snowcoder.run import Run
-
-    return Run(load_config(config, overrides), out, accept_new_data)
-
-
 def _annotation(config: Path, out: Path, overrides: list[str], recipe: Path | None):
     from snowcoder.annotation import Annotation
     from snowcoder.config import load_config
 
-    return Annotation(_run(config, out, overrides), load_config(config, overrides, recipe).annotator)
-
-
-def _existing(run_dir: Path) -> Path:
-    if not (run_dir / "config.yaml").exists():
-        raise UserError(f"{run_dir}: not a run directory (no config.yaml); give the --out of a run")
-    return run_dir
+    return Annotation(open_run(config, out, overrides), load_config(config, overrides, recipe).annotator)
 
 
 def app() -> None:

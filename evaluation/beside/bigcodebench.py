@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import secrets
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evaluation.benchmarks import Task
 from evaluation.beside.canaries import Armed, arm
 from evaluation.config import EvaluationConfig
-from evaluation.judge import Verdict
+from evaluation.judging.each import judge_each
+from evaluation.judging.outcome import Verdict
 from evaluation.sandbox.command import Execution, run_command
 from evaluation.sandbox.tiers import Tier, choose_tier
 from snowcoder.base import UserError
@@ -56,22 +54,11 @@ def evaluate_unittests(
     """Verdicts in the order of tasks and samples. UserError: no environment configured, or no sandbox."""
     tier = choose_tier(cfg.sandbox)
     python = libraries(cfg.bigcodebench_python)
-    jobs = [
-        (task, number, text)
-        for task, texts in zip(tasks, samples, strict=True)
-        for number, text in enumerate(texts)
-    ]
 
-    def one(job: tuple[Task, int, str]) -> Verdict:
-        task, number, text = job
+    def one(task: Task, number: int, text: str) -> Verdict:
         return judge_one(task, number, text, cfg, python, tier)
 
-    with ThreadPoolExecutor(cfg.workers or os.cpu_count()) as pool:  # each only waits for a process
-        verdicts = list(pool.map(one, jobs))
-    return [
-        replace(one(job), retried=True) if verdict.reason == "wall_limit" else verdict  # alone, once more
-        for job, verdict in zip(jobs, verdicts, strict=True)
-    ], tier
+    return judge_each(tasks, samples, one, cfg.workers), tier
 
 
 class Libraries:

@@ -5,20 +5,18 @@ A candidate passes if the tests exit with 0 and the sabotaged tests (`evaluation
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import secrets
 import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from evaluation.benchmarks import Solution, Task
 from evaluation.beside.sabotage import sabotage
 from evaluation.beside.toolchains import NOT_COMPILED, toolchain
 from evaluation.config import EvaluationConfig
-from evaluation.judge import Verdict
+from evaluation.judging.each import judge_each
+from evaluation.judging.outcome import Verdict
 from evaluation.sandbox.command import Execution, run_command
 from evaluation.sandbox.tiers import Tier, choose_tier
 
@@ -32,22 +30,11 @@ def evaluate_programs(
     tier = choose_tier(cfg.sandbox)
     for language in {task.language for task in tasks}:
         toolchain(language)  # says at once what is missing
-    jobs = [
-        (task, number, text)
-        for task, texts in zip(tasks, samples, strict=True)
-        for number, text in enumerate(texts)
-    ]
 
-    def one(job: tuple[Task, int, str]) -> Verdict:
-        task, number, text = job
+    def one(task: Task, number: int, text: str) -> Verdict:
         return judge_one(task, number, text, cfg, tier)
 
-    with ThreadPoolExecutor(cfg.workers or os.cpu_count()) as pool:  # each only waits for a process
-        verdicts = list(pool.map(one, jobs))
-    return [
-        replace(one(job), retried=True) if verdict.reason == "wall_limit" else verdict  # alone, once more
-        for job, verdict in zip(jobs, verdicts, strict=True)
-    ], tier
+    return judge_each(tasks, samples, one, cfg.workers), tier
 
 
 def judge_one(task: Task, number: int, sample: str, cfg: EvaluationConfig, tier: Tier) -> Verdict:

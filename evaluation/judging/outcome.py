@@ -37,3 +37,21 @@ def raised(name: bytes) -> str:
 def ended(end: End) -> str:
     """The reason for an end before all was said."""
     return end.status if end.status in _LIMITS else EARLY
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one candidate program.
+
+    `reason` is "passed", "wrong_output", "error:<exception>", "cpu_limit", "memory", "wall_limit", "output_limit",
+    "signalled", "exited_early", "unserialisable", "forged", or "no_reference": the task's own solution fails here.
+    """
+
+    task: str
+    sample: int
+    passed: bool
+    reason: str
+    cpu_seconds: float
+    stderr: str  # its tail, "" for a pass
+    detail: str = ""  # which input or call, and the output if it was wrong
+    retried: bool = False  # met the wall limit and was run once more, alone

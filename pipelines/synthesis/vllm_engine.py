@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Set
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -19,6 +19,9 @@ from pipelines.synthesis.engine import Answer, Arrival, failure
 from pipelines.synthesis.models import fingerprint, revision
 from pipelines.synthesis.requests import Plan
 from snowcoder.base import UserError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 # Ray's processor carries a row with this column set past the engine; the engine sets it where it fails.
 _ERROR = "__inference_error__"
@@ -64,9 +67,14 @@ class VllmEngine:
         )
         answered = processor(questions)
         answered.context.execution_no_progress_timeout_s = self.config.stall_seconds
-        # Without prefetching: it would hold a block back until the next one comes, and an answer unrecorded till then.
-        for batch in answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield [Arrival(row["chunk"], row["ordinal"], _answer(row)) for row in batch.to_pylist()]
+        for block in as_they_come(answered):
+            yield [Arrival(row["chunk"], row["ordinal"], _answer(row)) for row in block.to_pylist()]
+
+
+def as_they_come(answered: Dataset) -> Iterator[pa.Table]:
+    """The blocks of a running stream, each as soon as it is there."""
+    # Prefetching would hold a block back until the next one comes, and leave its answers unrecorded till then.
+    yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
 def processor_config(engine: EngineConfig, model: Path, accelerator: str | None = None) -> Any:

@@ -14,7 +14,6 @@ from evaluation.beside.programs import assemble, evaluate_programs
 from evaluation.beside.sabotage import sabotage
 from evaluation.beside.toolchains import toolchain
 from evaluation.config import EvaluationConfig
-from evaluation.sandbox.tiers import works
 from snowcoder.base import UserError
 
 CFG = EvaluationConfig()
@@ -125,10 +124,7 @@ def test_each_language(language: str) -> None:
     _, _, right, wrong, early, harmless = LANGUAGES[language]
     broken = "%%% no language\n"
     samples = [right, wrong, broken, early or wrong, harmless]
-    # Go's tools write to /dev/null, which the tier bubblewrap does not open yet.
-    tier = "namespaces" if language == "Go" and works("namespaces") else "auto"
-    cfg = EvaluationConfig(sandbox=tier)
-    verdicts, _ = evaluate_programs([task_of(language)], [samples], cfg)
+    verdicts, _ = evaluate_programs([task_of(language)], [samples], CFG)
     reasons = [verdict.reason for verdict in verdicts]
     said = [verdict.stderr for verdict in verdicts]
     assert reasons[0] == "passed", said[0]

