@@ -65,9 +65,13 @@ def test_a_secret_is_read_from_its_file(tmp_path, monkeypatch):
         load_secrets()
 
 
-def _interruptible() -> None:
-    """Tests that a shell has put in the background ignore SIGINT, and so would all that they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Tests that a shell has put in the background ignore SIGINT, and so would all that they start. Not by `preexec_fn`: its
+# fork makes gRPC of a Ray session in this process stop and start, after which Ray's driver hears of no actor any more.
+_INTERRUPTIBLE = (
+    sys.executable,
+    "-c",
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])",
+)
 
 
 class Submitted:
@@ -77,7 +81,7 @@ class Submitted:
         self.path = told
         with told.open("w") as file:
             self.process = subprocess.Popen(
-                command, env=environment, stdout=file, stderr=subprocess.STDOUT, preexec_fn=_interruptible
+                [*_INTERRUPTIBLE, *command], env=environment, stdout=file, stderr=subprocess.STDOUT
             )
 
     @property
