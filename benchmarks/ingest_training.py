@@ -95,7 +95,11 @@ def through_the_system(made: Corpus, cfg: TrainConfig, steps: int, run_dir: Path
 
     def rows(position: int, stop: int, workers: int) -> Dataset:
         dealing = Dealing(
-            global_batch=cfg.global_batch, world_size=workers, batches=cfg.group, seq_len=cfg.seq_len
+            global_batch=cfg.global_batch,
+            world_size=workers,
+            batches=cfg.group,
+            seq_len=cfg.seq_len,
+            held_back=cfg.prefetch_steps,
         )
         return training_stream(plan, dealing, position, stop)
 

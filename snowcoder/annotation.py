@@ -29,13 +29,12 @@ from pipelines.annotator.selection import Selection
 from pipelines.annotator.splits import draw, unseen_repositories, wanted_by_language
 from pipelines.annotator.train import Measure, train_annotator, train_regression, with_encoder
 from pipelines.curation import is_claimed
-from pipelines.ledger import Ledger
-from pipelines.phases.continued import choose, score
 from pipelines.phases.corpus import curate
 from pipelines.schema import stable_hash
-from pipelines.scoring import Annotator, Scoring, TrainedAnnotator
+from pipelines.scoring import TrainedAnnotator
 from pipelines.stages.stored_index import build_stored
 from snowcoder.base import UserError
+from snowcoder.choosing import choose_by
 from snowcoder.files import write_atomically
 from snowcoder.positives import cache_dir, positives
 from snowcoder.preflight import preflight
@@ -286,27 +285,6 @@ class Annotation:
         return choose_by(self.run, self.annotator, self.directory / "selection.json")
 
 
-def choose_by(run: Run, annotator: Annotator, out: Path) -> Selection:
-    """Score the shards that thresholds are set on, and write the selection of phase 2's budget to `out`."""
-    config = run.config.continued
-    run.tokenizer()
-    shards = config.calibration_shards
-    total = len(run.corpus.shards[:shards])
-    scoring = Scoring(run.corpus.curation, annotator, phase="")
-    for line in Ledger(run.corpus.ledger_root).open([scoring.stage]):
-        say(f"ledger: {line}")
-    for _ in track(score(run.corpus, annotator, shards), total, f"shards scored by {annotator.name}"):
-        pass
-    unique = config.tokens // config.repeats
-    selection = choose(run.corpus, annotator, unique, shards, config.selection)
-    selection.write(out)
-    say(
-        f"{annotator.name}: selected {selection.realised_tokens} of {selection.budget_tokens} budgeted tokens in "
-        f"{sum(lang.kept_documents > 0 for lang in selection.languages.values())} languages"
-    )
-    return selection
-
-
 def trained(root: Path) -> dict[str, AnnotatorMetrics]:
     """Metrics of all annotators of a run directory, by name. One whose training was cut short is not among them."""
     folders = sorted((root / FOLDER).glob(f"*/{FILE}"))
@@ -337,4 +315,4 @@ def _recorded_recipe(directory: Path) -> AnnotatorConfig:
     return AnnotatorConfig.model_validate_json((directory / RECIPE).read_text())
 
 
-__all__ = ["FOLDER", "Annotation", "UserError", "choose_by", "recorded", "trained"]
+__all__ = ["FOLDER", "Annotation", "UserError", "recorded", "trained"]

@@ -149,7 +149,7 @@ def _context(run: Run) -> dict[str, Any]:
         "annotator": annotator,
         "selection": selection,
         "synthesis": synthesis,
-        "scores": _scores(selection) if selection else [],
+        "scores": _scores(selection, run.json("selection-realised.json") or {}) if selection else [],
         "panels": [" and ".join(curve.name for curve in panel) for panel in panels if panel],
         "loss_charts": [plots.loss_chart(panel) for panel in panels if panel],
         "speed_charts": [plots.throughput_chart(panel) for panel in panels if panel],
@@ -245,8 +245,8 @@ def _language_rows(counts: Funnel) -> list[dict[str, Any]]:
     ]
 
 
-def _scores(selection: dict[str, Any]) -> list[dict[str, Any]]:
-    """A chart a language, most tokens first."""
+def _scores(selection: dict[str, Any], realised: dict[str, Any]) -> list[dict[str, Any]]:
+    """A chart a language, most tokens first; with what its cut gave in the stream where it was set on a sample."""
     languages = selection.get("languages", {})
     rows = []
     for name in sorted(languages, key=lambda name: -languages[name]["tokens"]):
@@ -258,6 +258,7 @@ def _scores(selection: dict[str, Any]) -> list[dict[str, Any]]:
                 "threshold": chosen["threshold"],
                 "tokens": chosen["tokens"],
                 "kept": chosen["kept_tokens"],
+                "given": realised.get(name),
                 "chart": plots.score_chart(name, edges, tokens, chosen["threshold"]),
             }
         )
@@ -271,6 +272,7 @@ def _hashes(root: Path) -> Iterator[tuple[str, str]]:
         "manifest.jsonl",
         "ledger/stages.json",
         "selection.json",
+        "selection-realised.json",
         "annotators/*/*.json",
     ]
     patterns += ["synthesis/*.json", "train/*/summary.json", "eval/*.json"]

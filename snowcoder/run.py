@@ -34,8 +34,9 @@ from pipelines.sources.repository_facts import RepositoryFacts, write_facts
 from pipelines.stages.benchmark_index import BenchmarkIndex
 from pipelines.stages.stored_index import StoredIndex, build_stored
 from pipelines.stream import Plan, in_order, rehash_all, training_stream
-from snowcoder.annotation import Annotation, choose_by
+from snowcoder.annotation import Annotation
 from snowcoder.base import UserError
+from snowcoder.choosing import choose_by, write_realised
 from snowcoder.config import RunConfig, save_config
 from snowcoder.files import write_atomically
 from snowcoder.held_out import validation
@@ -243,7 +244,11 @@ class Run:
 
         def stream(position: int, stop: int, workers: int) -> Dataset:
             dealing = Dealing(
-                global_batch=cfg.global_batch, world_size=workers, batches=cfg.group, seq_len=cfg.seq_len
+                global_batch=cfg.global_batch,
+                world_size=workers,
+                batches=cfg.group,
+                seq_len=cfg.seq_len,
+                held_back=cfg.prefetch_steps,
             )
             return training_stream(plan, dealing, position, stop)
 
@@ -324,8 +329,10 @@ class Run:
         config = self.config.continued
         general_model = self._model("general")
         preflight(self, "continued")
-        plan = self._continued_plan(self.annotator, self.score(), "continued")
+        selection = self.score()
+        plan = self._continued_plan(self.annotator, selection, "continued")
         summary = self.train(plan, "continued", config.tokens, config.schedule, general_model)
+        write_realised(self.corpus, self.annotator, selection)
         if config.control:
             plan = self._continued_plan(
                 self.random, choose_by(self, self.random, self.root / "selection-random.json"), "control"

@@ -13,12 +13,14 @@ from pipelines.sequences.order import Seek
 
 @dataclass(frozen=True, kw_only=True)
 class Dealing:
-    """Args: sequences in a global batch, workers, and how many global batches go out together."""
+    """Args: sequences in a global batch, workers, how many global batches go out together, and how many a worker
+    holds back because it fetches them ahead."""
 
     global_batch: int
     world_size: int
     batches: int
     seq_len: int
+    held_back: int = 0
 
     @property
     def block_rows(self) -> int:
@@ -36,7 +38,9 @@ class Dealer:
     """Takes the packed entries in order and gives out dealt groups.
 
     A group is `batches` global batches. It goes out as `world_size` runs of `block_rows` rows, rank by rank, and
-    inside a run the steps follow each other. The last group is filled up with rows of step -1.
+    inside a run the steps follow each other. The last group is filled up with rows of step -1. At `stop`, whole
+    groups of them follow: a worker that fetches ahead hands out its last step only when as much has come after it,
+    and would otherwise wait until the rest of the order, which nobody wants, has been packed.
 
     Args:
         seek: where the order is entered; see `pipelines.sequences.order.seek`.
@@ -96,6 +100,8 @@ class Dealer:
                     groups += self._rest()
                 break
             groups.append(self._group(self.waiting, self.dealing.batches))
+            if self.finished:
+                groups += [self._filler(groups[-1])] * -(-self.dealing.held_back // self.dealing.batches)
             self.waiting = []
             self._forget()
         return groups
@@ -120,8 +126,11 @@ class Dealer:
         table = self._take([filled[i] for i in order.tolist()])
         self.step += wanted
         self.finished = self.finished or self.step >= self.stop
-        column = table.schema.get_field_index("step")
-        return table.set_column(column, "step", pa.array(steps[order], pa.int64()))
+        return _with_steps(table, steps[order])
+
+    @staticmethod
+    def _filler(group: pa.Table) -> pa.Table:
+        return _with_steps(group, np.full(group.num_rows, -1))
 
     def _take(self, rows: list[tuple[int, int]]) -> pa.Table:
         """Rows by (entry, row). Of each open entry only the rows asked for are copied: they hold far more."""
@@ -145,3 +154,8 @@ class Dealer:
             return []
         names = self._take(self.waiting)
         return list(zip(*(names[part].to_pylist() for part in ("epoch", "shard", "index")), strict=True))
+
+
+def _with_steps(rows: pa.Table, steps: np.ndarray) -> pa.Table:
+    column = rows.schema.get_field_index("step")
+    return rows.set_column(column, "step", pa.array(steps, pa.int64()))

@@ -20,6 +20,7 @@ from pipelines.sequences.deal import Dealing
 from pipelines.stages.chain import StagesConfig
 from pipelines.stages.rules_config import RulesConfig
 from pipelines.stream import TAIL, Plan, training_stream
+from snowcoder.choosing import write_realised
 from snowcoder.funnel import check_accounting, funnel, total
 from tests.corpora import corpus, write_repositories
 
@@ -72,6 +73,18 @@ def test_any_position_continues_the_same_order(live):
     for position in (1, len(rows) // 2, len(rows) - 1):
         rest = read(plan, world_size=2, position=position)
         assert rest == {step: rows[step] for step in range(position, len(rows))}
+
+
+@pytest.mark.timeout(120)
+def test_the_last_step_does_not_wait_for_the_rest_of_the_order(live):
+    made, _, _ = live
+    dealing = Dealing(
+        global_batch=BATCH, world_size=1, batches=2, seq_len=made.sequences.seq_len, held_back=2
+    )
+    dataset = training_stream(general(made, epochs=100), dealing, 0, 4)  # to pack these takes minutes
+    dataset.context.execution_options.preserve_order = True
+    batches = iter(dataset.iter_batches(batch_size=BATCH, batch_format="pyarrow", prefetch_batches=2))
+    assert [next(batches)["step"][0].as_py() for _ in range(4)] == [0, 1, 2, 3]
 
 
 def test_each_sequence_once_per_epoch(live):
@@ -140,6 +153,22 @@ def plain(table: pa.Table) -> list:
         {name: None if isinstance(v, float) and np.isnan(v) else v for name, v in row.items()}
         for row in table.to_pylist()
     ]
+
+
+def test_what_a_cut_from_a_sample_gave_in_the_whole_stream_is_recorded(live):
+    made, _, _ = live
+    annotator = RandomAnnotator(seed=2)
+    list(score(made, annotator))
+    selection = choose(made, annotator, unique_tokens=20_000, shards=3)
+    write_realised(made, annotator, selection)
+    found = json.loads((made.root / "selection-realised.json").read_text())["Python"]
+    ratios = bytes_per_token(made)
+    given = 0
+    for table in scores_of(Scoring(made.curation, annotator, phase=""), made.shards):
+        chosen = table["score"].to_numpy() >= selection.languages["Python"].threshold
+        given += int(tokens_of(table, ratios)[chosen].sum())
+    assert found["tokens"] == given
+    assert (found["filled_after"] is None) == (given < found["target_tokens"]) == (found["status"] == "short")
 
 
 def test_selection_tees_and_repeats(live):

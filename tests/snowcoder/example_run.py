@@ -117,6 +117,8 @@ def write_example(root: Path) -> Path:
         },
     )
     _json(root / "selection.json", _selection(random))
+    gave = {"tokens": 1_200_000, "target_tokens": 1_000_000, "filled_after": 0.8125, "status": "filled early"}
+    _json(root / "selection-realised.json", {LANGUAGES[0]: gave})
     for phase, steps, level in (
         ("general", 2400, 2.1),
         ("continued", 600, 1.7),

@@ -117,6 +117,10 @@ def test_hostile_names_in_charts_are_text(run: Path, tmp_path: Path) -> None:
     assert "<script" not in render_report(tmp_path)
 
 
+def test_what_a_calibrated_cut_gave_stands_with_its_language(page: Page) -> None:
+    assert "the stream gave 1.2M for 1M: filled early after 81.2 %" in page.text("scores")
+
+
 def test_the_same_run_gives_the_same_page(run: Path, html: str) -> None:
     assert render_report(run) == html
 

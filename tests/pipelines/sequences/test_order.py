@@ -86,6 +86,19 @@ def test_every_position_gives_the_rest_of_one_order(counts, window, world, batch
     assert tail == rest if stop > total and position < stop else tail in ([], rest)  # known, not lost
 
 
+@pytest.mark.parametrize(("batches", "held_back", "fillers"), [(1, 2, 2), (2, 2, 1), (2, 3, 2), (3, 0, 0)])
+def test_at_the_stop_comes_what_a_worker_holds_back(batches, held_back, fillers):
+    dealing = Dealing(global_batch=2, world_size=1, batches=batches, seq_len=SEQ, held_back=held_back)
+    dealer = Dealer(dealing, seek(Order((0, 1, 2), 1, 0), 1, 0, 2, lambda s: None), stop=3)
+    groups = dealer.push(0, table(0, 20))
+    steps = [step for group in groups for step in group["step"].to_pylist()]
+    assert steps[:6] == [0, 0, 1, 1, 2, 2]
+    assert steps[6:] == [-1] * (len(steps) - 6)
+    assert len(groups) == -(-3 // batches) + fillers
+    assert {group.num_rows for group in groups} == {2 * batches}
+    assert dealer.push(1, table(1, 20)) == []
+
+
 def test_a_missing_entry_stops_the_stream_instead_of_leaving_a_hole():
     order = Order((0, 1, 2), 1, 0)
     dealing = Dealing(global_batch=2, world_size=1, batches=1, seq_len=SEQ)
