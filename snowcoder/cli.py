@@ -124,7 +124,9 @@ def store_index(
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Write a curated run's near-duplicate index; other runs name it in curation.dedup.against."""
-    open_run(config, out, set_).store_index(to)
+    from snowcoder import index_snapshot
+
+    index_snapshot.store_index(open_run(config, out, set_), to)
 
 
 AnnotatorRecipe = Annotated[

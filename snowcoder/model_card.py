@@ -29,7 +29,13 @@ _DESCRIPTIONS = {
 
 
 def write_card(
-    run: Run, phase: str, plan: Plan, cfg: TrainConfig, summary: dict[str, Any], init_from: Path | None
+    run: Run,
+    phase: str,
+    plan: Plan,
+    cfg: TrainConfig,
+    summary: dict[str, Any],
+    packing: dict[str, float],
+    init_from: Path | None,
 ) -> Path:
     """RUN/model/PHASE/README.md in Hugging Face's form, and the run's resolved configuration beside it."""
     import jinja2
@@ -38,7 +44,6 @@ def write_card(
     found = funnel(run.root)
     read, kept = total(found.read), total(found.kept)
     rejected = [(stage, reason, total(part)) for (stage, reason), part in found.rejected.items()]
-    packing = packing_totals(plan)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("snowcoder"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )

@@ -123,6 +123,7 @@ class Phase:
     loss: float  # mean over the last 2 % of the steps
     tokens_per_second: float
     data_wait_share: float  # of all time in steps
+    packing: dict[str, float] | None  # of the shards that were packed; None: not recorded
 
     @property
     def name(self) -> str:
@@ -192,6 +193,7 @@ def _phase(run: Run, name: str) -> Phase | None:
         data_wait_share=float(np.nan_to_num(curve.data_wait_share) @ seconds / seconds.sum())
         if seconds.sum()
         else 0.0,
+        packing=run.json(f"train/{name}/packing.json"),
     )
 
 

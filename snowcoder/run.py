@@ -6,50 +6,39 @@ by starting it again.
 
 from __future__ import annotations
 
-import atexit
-import json
-import logging
 import math
-import os
-import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.benchmarks import BenchmarkText, available, load
 from pipelines.annotator.selection import Selection
-from pipelines.curation import Curation, is_claimed
+from pipelines.curation import Curation
 from pipelines.dedup.shard_order import preferred
 from pipelines.ledger import Ledger
 from pipelines.manifest import Manifest, build_manifest
 from pipelines.phases.continued import continued
-from pipelines.phases.corpus import Corpus, check_position, curate, make_tokenizer, position_fingerprint
+from pipelines.phases.corpus import Corpus, curate, make_tokenizer
 from pipelines.phases.general import general
 from pipelines.schema import Shard
 from pipelines.scoring import Annotator, RandomAnnotator, TrainedAnnotator
-from pipelines.sequences.deal import Dealing
-from pipelines.sequences.tokenizer import load_tokenizer
 from pipelines.sources import shard_repositories
 from pipelines.sources.repository_facts import RepositoryFacts, write_facts
 from pipelines.stages.benchmark_index import BenchmarkIndex
 from pipelines.stages.stored_index import StoredIndex, build_stored
-from pipelines.stream import Plan, in_order, rehash_all, training_stream
+from pipelines.stream import Plan, in_order
 from snowcoder.annotation import Annotation
 from snowcoder.base import UserError
 from snowcoder.choosing import choose_by, write_realised
 from snowcoder.config import RunConfig, save_config
-from snowcoder.files import write_atomically
-from snowcoder.held_out import validation
-from snowcoder.loss_accounts import accounts_of
-from snowcoder.metrics import Exporter
-from snowcoder.model_card import link_model, refresh_evaluation, write_card
+from snowcoder.model_card import refresh_evaluation
 from snowcoder.preflight import preflight, stream_resources
-from snowcoder.progress import follow, quiet, say, track
-from train.config import ScheduleConfig, TrainConfig
-from train.validation import FAILED
+from snowcoder.progress import quiet, say, track
+from snowcoder.session import start_ray
+from train.config import ScheduleConfig
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    pass
 
 
 class Run:
@@ -135,59 +124,7 @@ class Run:
         )
 
     def start_ray(self) -> None:
-        """Join the cluster that the job runs on, the one that is named, or start one here."""
-        import ray
-        import ray.data
-
-        if not ray.is_initialized():
-            settings = self.config.ray
-            address = settings.address or os.environ.get("RAY_ADDRESS", "")
-            # What workers print stays in Ray's own logs: the run's progress is told from what they record.
-            quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-            if address:
-                os.environ.setdefault(
-                    "RAY_TRAIN_ENABLE_STATE_TRACKING", "1"
-                )  # fills the dashboard's Train tab
-                ray.init(address=address, **quiet)
-                exporter = Exporter(self.root)
-                exporter.start()
-                atexit.register(exporter.stop)  # before Ray's own: the end of the run is seen too
-            else:
-                cpus = settings.num_cpus or max(4, os.cpu_count() or 1)
-                ray.init(
-                    num_cpus=cpus,
-                    object_store_memory=settings.object_store_bytes,
-                    include_dashboard=False,
-                    **quiet,
-                )
-        # What libraries log is in Ray's session directory too; here it would bury the run's own lines.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        logging.disable(logging.WARNING)
-        warnings.filterwarnings("ignore", message=".*exclude_resources.*")  # Ray Train's own use of Ray Data
-        ray.data.DataContext.get_current().enable_progress_bars = False
-
-    def store_index(self, folder: Path) -> None:
-        """Write the near-duplicate index of all judged shards, to deduplicate other corpora against (`dedup.against`).
-
-        Built again from the ledger and the source. UserError when a shard is not judged or the folder is not empty.
-        """
-        from pipelines.dedup.claim import rebuild
-        from pipelines.dedup.index import Index, LocalPartitions
-        from pipelines.dedup.snapshot import load_index, save_index
-
-        curation, shards = self.corpus.curation, self.corpus.shards
-        missing = [shard.shard for shard in shards if not is_claimed(shard, curation)]
-        if missing:
-            raise UserError(
-                f"{self.root}: {len(missing)} shards are not judged yet; run `snowcoder curate` with it first"
-            )
-        self.start_ray()
-        below = [load_index(folder, curation.dedup) for folder in curation.dedup.against]
-        index = Index(LocalPartitions(curation.dedup), below)
-        hashed = track(rehash_all(list(shards), curation), len(shards), "shards hashed")
-        rebuild(index, hashed, curation.dedup)
-        save_index(index, folder, curation.dedup, run=self.config.name, shards=len(shards))
-        say(f"index: {sum(part['documents'] for part in index.stats()):,} documents in {folder}")
+        start_ray(self.config.ray, self.root)
 
     # -- curation -----------------------------------------------------------------------------------------------
 
@@ -207,97 +144,21 @@ class Run:
         self.start_ray()
         return make_tokenizer(corpus, self.config.tokenizer)
 
-    # -- training -----------------------------------------------------------------------------------------------
+    # -- phase 1 ------------------------------------------------------------------------------------------------
 
-    def train_config(self, schedule: ScheduleConfig) -> TrainConfig:
-        """The phase's training: its schedule, and what the stream decides."""
-        config = self.config
-        model = config.train.model.model_copy(
-            update={"vocab": load_tokenizer(str(self.tokenizer())).vocab_size}
-        )
-        return config.train.model_copy(
-            update={
-                "model": model,
-                "schedule": schedule,
-                "seq_len": config.sequences.seq_len,
-                "group": config.sequences.deal_batches,
-                "seed": config.seed,
-                "worker_labels": config.ray.labels.training,
-                "stream_labels": config.ray.labels.curation,
-            }
-        )
-
-    def train(
+    def _train(
         self, plan: Plan, phase: str, tokens: int, schedule: ScheduleConfig, init_from: Path | None
     ) -> dict:
-        """Stream a phase's plan into training up to `tokens`, export the model, and return the summary."""
-        from train.checkpoints import checkpoint_storage, read_pointer
-        from train.export import export
-        from train.trainer import fit
+        from snowcoder.phase_training import train_phase
 
-        config, cfg = self.config, self.train_config(schedule)
-        steps = tokens // cfg.tokens_per_step
-        if steps < 1:
-            raise UserError(
-                f"{phase}.tokens: {tokens} do not fill one global batch of {cfg.tokens_per_step} tokens"
-            )
-
-        def stream(position: int, stop: int, workers: int) -> Dataset:
-            dealing = Dealing(
-                global_batch=cfg.global_batch,
-                world_size=workers,
-                batches=cfg.group,
-                seq_len=cfg.seq_len,
-                held_back=cfg.prefetch_steps,
-            )
-            return training_stream(plan, dealing, position, stop)
-
-        if plan.order.shuffled:
-            self.curate()  # every shard's claims, in their own order
-        for line in Ledger(plan.packing.ledger_root).open([plan.packing.stage]):
-            say(f"ledger: {line}")
-        phase_dir = self.root / "train" / phase
-        pointer = read_pointer(checkpoint_storage(cfg, phase, phase_dir))
-        if pointer is not None:
-            check_position(plan, cfg.global_batch, pointer.position, phase_dir, self.accept_new_data)
-        say(f"{phase}: {steps} steps of {cfg.tokens_per_step} tokens on {cfg.num_workers} workers")
-        with follow(phase_dir / "metrics.jsonl", phase, steps, cfg.progress_every_seconds):
-            summary = fit(
-                cfg,
-                phase,
-                stream,
-                self.root,
-                total_steps=steps,
-                fingerprint=position_fingerprint(plan, cfg.global_batch),
-                init_from=init_from,
-                stream_cpus=plan.cpus,
-                accept_new_data=self.accept_new_data,
-                carry_from=init_from.name if init_from and cfg.carry_optimizer else "",
-                accounts=accounts_of(plan.shards, config.source),
-                validation=validation(self),
-            )
-        model = self.root / "model" / phase
-        if not _exported(model, summary):
-            with quiet():
-                export(self.root, phase, cfg, self.tokenizer())
-            write_atomically(model / "phase.json", json.dumps({"checkpoint": summary["checkpoint"]}).encode())
-        if (failed := phase_dir / FAILED).exists():
-            say(f"WARNING {phase}: validation failed: {failed.read_text().splitlines()[-1]} ({failed})")
-        write_card(self, phase, plan, cfg, summary, init_from)
-        if phase != "control":
-            link_model(self.root, phase)
-        say(
-            f"{phase}: loss {summary['first_loss']:.3f} -> {summary['last_loss']:.3f}, "
-            f"{summary['tokens_per_second']:.0f} tokens/s, data wait {summary['data_wait_share']:.1%}"
-        )
-        return summary
+        return train_phase(self, plan, phase, tokens, schedule, init_from)
 
     def general(self) -> dict:
         """Phase 1."""
         config = self.config.general
         preflight(self, "general")
         self.tokenizer()
-        return self.train(
+        return self._train(
             general(self.corpus, config.epochs), "general", config.tokens, config.schedule, None
         )
 
@@ -331,13 +192,13 @@ class Run:
         preflight(self, "continued")
         selection = self.score()
         plan = self._continued_plan(self.annotator, selection, "continued")
-        summary = self.train(plan, "continued", config.tokens, config.schedule, general_model)
+        summary = self._train(plan, "continued", config.tokens, config.schedule, general_model)
         write_realised(self.corpus, self.annotator, selection)
         if config.control:
             plan = self._continued_plan(
                 self.random, choose_by(self, self.random, self.root / "selection-random.json"), "control"
             )
-            self.train(plan, "control", config.tokens, config.schedule, general_model)
+            self._train(plan, "control", config.tokens, config.schedule, general_model)
         return summary
 
     @cached_property
@@ -358,9 +219,9 @@ class Run:
         selection = Selection.read(self.root / "selection.json")
         if config.data == "real":
             plan = real_plan(self, selection)
-            return self.train(plan, "enhanced", config.tokens, config.schedule, model)
+            return self._train(plan, "enhanced", config.tokens, config.schedule, model)
         plan = prepare(self, selection)
-        summary = self.train(plan, "enhanced", config.tokens, config.schedule, model)
+        summary = self._train(plan, "enhanced", config.tokens, config.schedule, model)
         measure_diversity(self)
         return summary
 
@@ -391,10 +252,3 @@ class Run:
         if model is None:
             refresh_evaluation(self.root, name)
         return result
-
-
-def _exported(model: Path, summary: dict[str, Any]) -> bool:
-    try:
-        return json.loads((model / "phase.json").read_text())["checkpoint"] == summary["checkpoint"]
-    except FileNotFoundError:
-        return False

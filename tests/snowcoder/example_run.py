@@ -127,6 +127,8 @@ def write_example(root: Path) -> Path:
     ):
         _metrics(root / f"train/{phase}/metrics.jsonl", steps, level, random)
         _json(root / f"train/{phase}/summary.json", {"steps": steps})
+    packed = {"shards": 9, "sequences": 1200, "tokens": 9_762_000, "padding": 64_800, "cut": 1234}
+    _json(root / "train/general/packing.json", packed | {"padding_share": 64_800 / 9_826_800})
     evaluated = (
         ("general", 3, 0.912),
         ("continued", 12, 0.781),

@@ -121,6 +121,10 @@ def test_what_a_calibrated_cut_gave_stands_with_its_language(page: Page) -> None
     assert "the stream gave 1.2M for 1M: filled early after 81.2 %" in page.text("scores")
 
 
+def test_padding_and_cut_files_stand_with_their_phase(page: Page) -> None:
+    assert "0.66 %1,234" in " ".join(page.text("throughput").split())
+
+
 def test_the_same_run_gives_the_same_page(run: Path, html: str) -> None:
     assert render_report(run) == html
 
