@@ -49,6 +49,7 @@ def settings() -> list[str]:
         *(f"{phase}.schedule.warmup_tokens={size // 16}" for phase, size in sizes.items()),
         "continued.repeats=4",
         "train.track.tensorboard=false",
+        "ray.score_actors=1",  # the session of tests has four logical CPUs
     ]
 
 
