@@ -137,7 +137,7 @@ def ratios(arguments: argparse.Namespace) -> Iterator[Ratio]:
             if "c" in parts:
                 yield from order(root / "order", taken, 1 if quick else 3)
             if "b" in parts:
-                yield from training(root / "training", taken, 1 if quick else 3, 10 if quick else 30)
+                yield from training(root / "training", taken, 1 if quick else 2, 8 if quick else 16)
         finally:
             ray.shutdown()
 

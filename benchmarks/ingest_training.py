@@ -79,7 +79,7 @@ def training_config(vocabulary: int, seq_len: int) -> TrainConfig:
         model=ModelConfig(layers=11, hidden=512, ffn=1408, heads=8, vocab=vocabulary, context=seq_len),
         schedule=ScheduleConfig(warmup_tokens=1024, peak_lr=1e-4, end_lr=0.0),
         seq_len=seq_len,
-        global_batch=4,
+        global_batch=2,
         micro_batch=2,
         group=4,
         checkpoint_every_steps=10_000,

@@ -31,11 +31,12 @@ from pipelines.annotator.train import Measure, train_annotator, train_regression
 from pipelines.curation import is_claimed
 from pipelines.phases.corpus import curate
 from pipelines.schema import stable_hash
-from pipelines.scoring import TrainedAnnotator
+from pipelines.scoring import Annotator, TrainedAnnotator
 from pipelines.stages.stored_index import build_stored
 from snowcoder.base import UserError
 from snowcoder.choosing import choose_by
 from snowcoder.files import write_atomically
+from snowcoder.placed import where_it_scores
 from snowcoder.positives import cache_dir, positives
 from snowcoder.preflight import preflight
 from snowcoder.progress import quiet, say, track
@@ -98,7 +99,9 @@ class Annotation:
             for source in self.config.positives.sources
             if source.kind == "annotator"
         )
-        return train_annotator(
+        return where_it_scores(
+            self.run.config,
+            train_annotator,
             good,
             self._fresh(self._negatives(good), good["text"]),
             self.config,
@@ -110,7 +113,9 @@ class Annotation:
 
     def _regression(self) -> AnnotatorMetrics:
         documents, target, use = self._labels()
-        return train_regression(
+        return where_it_scores(
+            self.run.config,
+            train_regression,
             documents,
             target,
             self.config,
@@ -260,9 +265,8 @@ class Annotation:
         seen = np.flatnonzero(~self._is_unseen)
         pool = np.random.default_rng(self.config.seed).permutation(seen)
         pool = np.sort(pool[: 4 * source.max_documents or len(pool)])
-        scorer = annotator.open()
-        tables = (self.front.fetch(part) for part in _parts(pool, 1024))
-        scores = np.concatenate([scorer.score(table["text"], table["lang"]) for table in tables])
+        tables = [self.front.fetch(part).select(["text", "lang"]) for part in _parts(pool, 1024)]
+        scores = where_it_scores(self.run.config, _scores, annotator, tables)
         least = -np.inf if source.at_least is None else (source.at_least - low) / (high - low)
         chosen = scores >= least
         if source.or_best and (source.at_least is None or not chosen.any()):
@@ -298,6 +302,11 @@ def trained(root: Path) -> dict[str, AnnotatorMetrics]:
 def recorded(run: Run, name: str) -> Annotation:
     """An annotator of the run by the recipe that it was trained with."""
     return Annotation(run, _recorded_recipe(run.root / FOLDER / name))
+
+
+def _scores(annotator: Annotator, tables: list[pa.Table]) -> np.ndarray:
+    scorer = annotator.open()
+    return np.concatenate([scorer.score(table["text"], table["lang"]) for table in tables])
 
 
 def _parts(places: np.ndarray, size: int) -> list[np.ndarray]:

@@ -46,7 +46,7 @@ def test_three_phases_by_jobs_run_where_their_labels_say(tmp_path: Path) -> None
     judged = {"_Judge": ["curation"], "_Claim": ["curation"]}
     assert told["general"]["places"] == judged | packed
     continued = told["continued"]["places"]
-    assert continued == continued | packed | {"_Score": ["annotator"]}
+    assert continued == continued | packed | {"train_annotator": ["annotator"], "_Score": ["annotator"]}
     enhanced = told["enhanced"]["places"]
     assert enhanced == enhanced | packed | {"vLLMEngineStageUDF": ["synthesis"]}
     for phase, steps in (("general", 40), ("continued", 16), ("enhanced", 8)):

@@ -23,7 +23,16 @@ from tests.corpora import write_repositories
 
 ROOT = Path(__file__).parents[2]
 ROLE, GPU = "snowcoder.io/role", "ray.io/accelerator-type"
-PARTS = ("_Judge", "_Claim", "_Score", "_Pack", "_Deal", "RayTrainWorker", "vLLMEngineStageUDF")
+PARTS = (
+    "_Judge",
+    "_Claim",
+    "train_annotator",
+    "_Score",
+    "_Pack",
+    "_Deal",
+    "RayTrainWorker",
+    "vLLMEngineStageUDF",
+)
 BATCH, SEQ = 4, 64
 
 

@@ -159,6 +159,26 @@ def test_what_is_trained_is_not_trained_again(annotation, run):
     assert Annotation(run, annotation.config.model_copy(update={"labels": faster})).key == annotation.key
 
 
+def test_on_a_labelled_node_it_learns_the_same(annotation, run, source, ray_session, monkeypatch):
+    [node] = ray_session.nodes()
+    fast = "train.wait_for_nodes_seconds=1"
+    for place, config in (("there", node["NodeID"]), ("nowhere", "absent")):
+        labelled = load_config(
+            source / "run.yaml", (f"ray.labels.annotator={{ray.io/node-id: {config}}}", fast)
+        )
+        monkeypatch.setattr(run, "config", labelled)
+        other = Annotation(run, annotation.config.model_copy(update={"name": place}))
+        if place == "nowhere":
+            with pytest.raises(
+                UserError, match=r"train_annotator: 1 CPU, the cluster has 0 CPU on nodes with"
+            ):
+                other.train()
+            continue
+        heads = [(each.directory / "head.safetensors") for each in (annotation, other) if each.train()]
+        assert heads[0].read_bytes() == heads[1].read_bytes()
+        shutil.rmtree(other.directory)
+
+
 def test_fetched_texts_are_those_of_the_index(annotation):
     index = annotation.front.index
     places = np.array([0, 3, len(index) - 1])

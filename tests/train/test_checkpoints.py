@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from snowcoder.base import UserError
-from tests.train.s3 import Server, free_port
+from tests.train.s3 import Server, Throttle, free_port, through, throttled
 from train import storage as storage_module
 from train.checkpoints import (
     FOLDER,
@@ -113,6 +113,35 @@ def test_a_store_that_hangs_is_waited_for(server):
     back.join()
     assert store.read("again") == b"2"
     assert store.read("there") == b"1"
+
+
+def test_a_store_that_throttles_and_loses_connections_gets_everything(server, tmp_path):
+    store = server.bucket("throttled") / "run"
+    made = files(tmp_path / "made")
+    throttle = Throttle(slow_down=3, cut=5)
+    with throttled(server, throttle) as port:
+        narrow = through(store, port, patience=60)
+        narrow.check_writable()
+        narrow.upload(made, "checkpoints/a")
+        write_pointer(narrow, POINTER)
+        assert read_pointer(narrow) == POINTER
+        narrow.download("checkpoints/a", tmp_path / "back")
+    assert throttle.slowed > 2
+    assert throttle.lost > 0
+    assert read_pointer(store) == POINTER
+    for path in made.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "back" / path.relative_to(made)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.timeout(300)
+def test_a_store_that_only_throttles_is_told(server):
+    store = server.bucket("closed") / "run"
+    with (
+        throttled(server, Throttle(slow_down=1)) as port,
+        pytest.raises(UserError, match=r"cannot write pointer.json .*[Ss]low.?[Dd]own.* run again"),
+    ):
+        through(store, port, patience=0.3).write("pointer.json", b"{}")
 
 
 def test_a_store_that_stays_away_is_told(monkeypatch):
