@@ -48,8 +48,8 @@ def server(tmp_path: Path):
         "OMP_NUM_THREADS": str(os.cpu_count()),
     }
     command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "smol",
-        "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "512", "--dtype", "float32", "--enforce-eager",
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
+        "--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "512", "--dtype", "float32", "--enforce-eager",
         "--no-enable-chunked-prefill", "--max-num-batched-tokens", "4096", "--max-num-seqs", "8",
     ]  # fmt: skip
     log = tmp_path / "server.log"

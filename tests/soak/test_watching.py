@@ -42,7 +42,9 @@ def test_page_and_scrapes_cost_next_to_nothing(head, tmp_path: Path) -> None:  #
     work = tmp_path / "work"
     work.mkdir()
     recipe = {
-        "source": {"kind": "directory", "paths": [str(write_repositories(tmp_path / "source"))], "shard_bytes": 200_000},
+        "source": {
+            "kind": "directory", "paths": [str(write_repositories(tmp_path / "source"))], "shard_bytes": 200_000,
+        },
         "curation": {"benchmarks": ["humaneval"], "dedup": {"partitions": 1, "expected_documents": 1000}},
         "tokenizer": {"vocab_size": 700, "sample_bytes": 100_000},
         "sequences": {"seq_len": SEQ, "interleave": 2, "deal_batches": 2},
@@ -111,7 +113,7 @@ def test_page_and_scrapes_cost_next_to_nothing(head, tmp_path: Path) -> None:  #
     scrape = sum(spent(agent) for agent in agents) - before - idle_share * (time.monotonic() - begun)
     scrape /= LOOKS
     print(
-        f"a look {1e3 * look:.1f} ms for {told} figures, a scrape {1e3 * scrape:.1f} ms for {sizes[-1] >> 10} KiB; every "
-        f"{EVERY:.0f} s: {(look + scrape) / EVERY:.3%} of the run's time"
+        f"a look {1e3 * look:.1f} ms for {told} figures, a scrape {1e3 * scrape:.1f} ms for {sizes[-1] >> 10} KiB; "
+        f"every {EVERY:.0f} s: {(look + scrape) / EVERY:.3%} of the run's time"
     )
     assert (look + scrape) / EVERY < 0.01

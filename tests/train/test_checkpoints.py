@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from snowcoder.base import UserError
-from tests.train.s3 import Server, Throttle, free_port, through, throttled
+from tests.train.s3 import Server, Throttle, free_port, throttled, through
 from train import storage as storage_module
 from train.checkpoints import (
     FOLDER,
