@@ -49,7 +49,8 @@ def server(tmp_path: Path):
     }
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
-        "--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "512", "--dtype", "float32", "--enforce-eager",
+        "--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port),
+        "--max-model-len", "512", "--dtype", "float32", "--enforce-eager",
         "--no-enable-chunked-prefill", "--max-num-batched-tokens", "4096", "--max-num-seqs", "8",
     ]  # fmt: skip
     log = tmp_path / "server.log"
