@@ -104,7 +104,7 @@ class Annotation:
             train_annotator,
             good,
             self._fresh(self._negatives(good), good["text"]),
-            self.config,
+            self._placed,
             self.directory,
             unseen=self._unseen,
             measure=self._measure(good["text"]),
@@ -118,12 +118,17 @@ class Annotation:
             train_regression,
             documents,
             target,
-            self.config,
+            self._placed,
             self.directory,
             unseen=self._unseen,
             measure=self._measure(pa.chunked_array([], pa.large_string())),
             about={"key": self.key, "noise": use.noise, "labels": use},
         )
+
+    @property
+    def _placed(self) -> AnnotatorConfig:
+        training = self.config.training.model_copy(update={"labels": self.run.config.ray.labels.annotator})
+        return self.config.model_copy(update={"training": training})
 
     @cached_property
     def front(self) -> Front:

@@ -108,6 +108,7 @@ def run_on_ray(worker: Any, config: dict[str, Any], training: TrainingConfig, fo
             num_workers=training.workers,
             use_gpu=training.use_gpu,
             resources_per_worker={"CPU": training.cpus_per_worker, **gpu},
+            label_selector=training.labels or None,
         ),
         run_config=RunConfig(
             name="fit",

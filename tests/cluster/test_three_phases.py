@@ -39,15 +39,13 @@ def test_three_phases_by_jobs_run_where_their_labels_say(tmp_path: Path) -> None
         shutil.rmtree(temporary, ignore_errors=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     told = json.loads(done.stdout.splitlines()[-1])
-    assert {phase: found["code"] for phase, found in told.items()} == dict.fromkeys(told, 0), done.stderr[
-        -6000:
-    ]
+    assert told["code"] == 0, done.stderr[-6000:]
     packed = {"_Pack": ["curation"], "_Deal": ["curation"], "RayTrainWorker": ["training"]}
     judged = {"_Judge": ["curation"], "_Claim": ["curation"]}
-    assert told["general"]["places"] == judged | packed
-    continued = told["continued"]["places"]
-    assert continued == continued | packed | {"train_annotator": ["annotator"], "_Score": ["annotator"]}
-    enhanced = told["enhanced"]["places"]
-    assert enhanced == enhanced | packed | {"vLLMEngineStageUDF": ["synthesis"]}
+    places = told["places"]
+    assert places["general"] == judged | packed
+    scored = {"train_annotator": ["annotator"], "_Score": ["annotator"]}
+    assert places["continued"] == places["continued"] | packed | scored
+    assert places["enhanced"] == places["enhanced"] | packed | {"vLLMEngineStageUDF": ["synthesis"]}
     for phase, steps in (("general", 40), ("continued", 16), ("enhanced", 8)):
         assert check(committed_order(tmp_path / "runs/mine", phase), 4, steps) == []

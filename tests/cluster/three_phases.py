@@ -1,4 +1,4 @@
-"""The three phases as jobs, by `snowcoder submit`, on five labelled nodes of one machine.
+"""The three phases as jobs, by one `snowcoder submit`, on five labelled nodes of one machine.
 
 Prints as JSON, phase by phase, where each part ran: the labels of its node as Ray's state API has it. Alone in its
 process, as it starts a cluster. Run by tests/cluster/test_three_phases.py.
@@ -7,7 +7,6 @@ process, as it starts a cluster. Run by tests/cluster/test_three_phases.py.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,7 +16,7 @@ from typing import Any
 import ray
 import yaml
 from ray.cluster_utils import Cluster
-from ray.util.state import list_actors, list_nodes, list_tasks
+from ray.util.state import list_actors, list_jobs, list_nodes, list_tasks
 
 from tests.corpora import write_repositories
 
@@ -60,24 +59,24 @@ def recipe(source: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def places(before: set[str]) -> dict[str, list[str]]:
-    """Part -> what its nodes are there for, of what is not in `before`; adds what it has seen."""
-    nodes = {node.node_id: node.labels or {} for node in list_nodes(detail=True)}
-    found = defaultdict(set)
-    ran = [(one.actor_id, one.class_name, one.node_id) for one in list_actors(detail=True, limit=10_000)]
+def places() -> dict[str, dict[str, list[str]]]:
+    """Phase -> part -> what its nodes are there for."""
+    nodes = {node.node_id: (node.labels or {}).get(ROLE, "none") for node in list_nodes(detail=True)}
+    phases = {
+        job.job_id: job.metadata["phase"] for job in list_jobs(detail=True) if "phase" in (job.metadata or {})
+    }
+    ran = [(one.job_id, one.class_name, one.node_id) for one in list_actors(detail=True, limit=10_000)]
     ran += [
-        (one.task_id, one.name, one.node_id)
+        (one.job_id, one.name, one.node_id)
         for one in list_tasks(detail=True, limit=10_000)
         if one.type == "NORMAL_TASK"
     ]
-    for name, title, node in ran:
-        if name in before or not node:
-            continue
-        before.add(name)
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for job, title, node in ran:
         for part in PARTS:
-            if part in (title or ""):
-                found[part].add(nodes[node].get(ROLE, "none"))
-    return {part: sorted(on) for part, on in found.items()}
+            if job in phases and node and part in (title or ""):
+                found[phases[job]][part].add(nodes[node])
+    return {phase: {part: sorted(on) for part, on in parts.items()} for phase, parts in found.items()}
 
 
 def main(root: Path) -> None:
@@ -97,16 +96,13 @@ def main(root: Path) -> None:
         num_cpus=2, labels={ROLE: "synthesis", GPU: "L40S"}, resources={"accelerator_type:L40S": 1}
     )
     context = ray.init(address=cluster.address, log_to_driver=False)
-    told, seen = {}, set[str]()
-    for phase in ("general", "continued", "enhanced"):
-        command = [
-            sys.executable, "-m", "snowcoder.cli", "submit", phase, "--run", "mine", "--storage", str(root / "runs"),
-            "--config", str(work / "recipe.yaml"), "--working-dir", str(work), "--env", f"PYTHONPATH={ROOT}",
-            "--address", f"http://{context.address_info['webui_url']}",
-        ]  # fmt: skip
-        done = subprocess.run(command, check=False, stdout=sys.stderr, env=os.environ)
-        told[phase] = {"code": done.returncode, "places": places(seen)}
-    print(json.dumps(told))
+    command = [
+        sys.executable, "-m", "snowcoder.cli", "submit", "general", "continued", "enhanced", "--run", "mine",
+        "--storage", str(root / "runs"), "--config", str(work / "recipe.yaml"), "--working-dir", str(work),
+        "--env", f"PYTHONPATH={ROOT}", "--address", f"http://{context.address_info['webui_url']}",
+    ]  # fmt: skip
+    done = subprocess.run(command, check=False, stdout=sys.stderr)
+    print(json.dumps({"code": done.returncode, "places": places()}))
     ray.shutdown()
     cluster.shutdown()
 
