@@ -30,8 +30,8 @@ def tokens(steps: int) -> int:
 
 
 def settings() -> list[str]:
-    sizes = {"general": tokens(1200), "continued": tokens(320), "enhanced": tokens(160)}
-    every = max(4, int(40 * SHARE))
+    sizes = {"general": tokens(320), "continued": tokens(100), "enhanced": tokens(50)}
+    every = max(4, int(10 * SHARE))
     return [
         "sequences.seq_len=512",
         "tokenizer.vocab_size=8192",
