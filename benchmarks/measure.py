@@ -52,6 +52,7 @@ class Side:
     prepare: Callable[..., Callable[[Any], Any]]
     args: tuple[Any, ...] = ()
     cores: int = 1
+    look_every: float = MEMORY_SAMPLE_SECONDS  # seconds; a look walks the page tables of every process, and stops each
     peak_mib: float = 0.0  # highest sum of the proportional sizes of its processes
     times: list[Time] = field(default_factory=list)
     result: Any = None  # of the last run
@@ -102,7 +103,7 @@ class Side:
 
     def _watch(self, done: threading.Event) -> None:
         while True:
-            finished = done.wait(MEMORY_SAMPLE_SECONDS)
+            finished = done.wait(self.look_every)
             self.peak_mib = max(self.peak_mib, _proportional_mib(self._process.pid))
             if finished:
                 return
