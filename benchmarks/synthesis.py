@@ -72,12 +72,16 @@ def prepare_ours(directory: str, rounds: int):
     from pipelines.synthesis.generate import generate
     from pipelines.synthesis.models import default_cache, generator_path
     from pipelines.synthesis.requests import Plan
-    from pipelines.synthesis.vllm_engine import VllmEngine
+    from pipelines.synthesis.vllm_engine import VllmEngine, _tokenizer
+
+    model = generator_path(GENERATOR, default_cache())
 
     class Gated(Plan):  # in here: workers do not have this file's module, and take a local class by value
         """A plan whose chunk n is given out when the file `go-n` is there: chunk 0 at once."""
 
         def load(self, chunk: int) -> pa.Table:
+            # In a run the next chunks' workers are warm while the engine is busy; here they must not be started late.
+            _tokenizer(str(model))
             while chunk and not (self.directory / f"go-{chunk}").exists():
                 time.sleep(0.002)
             return super().load(chunk)
@@ -90,7 +94,7 @@ def prepare_ours(directory: str, rounds: int):
         device="cpu", cpus=2, batch_size=4, concurrent_batches=12, max_model_len=CONTEXT,
         max_num_seqs=SEQUENCES, stall_seconds=900,
     )  # fmt: skip
-    engine = VllmEngine(GENERATOR, generator_path(GENERATOR, default_cache()), settings)
+    engine = VllmEngine(GENERATOR, model, settings)
     done: dict[int, int] = {}
     failed: list[BaseException] = []
     changed = threading.Condition()
