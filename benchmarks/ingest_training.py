@@ -15,7 +15,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import stream
+from pipelines import operators, stream
 from pipelines.phases.corpus import Corpus, position_fingerprint
 from pipelines.phases.general import general
 from pipelines.sequences.deal import Dealing
@@ -51,14 +51,14 @@ def streamed(plan: Plan, dealing: Dealing, ordered: bool) -> Flow:
 def _free(plan: Plan, dealing: Dealing) -> Dataset:
     entries = [(number, *entry) for number, entry in enumerate(plan.order.entries())]
     packed = stream._entries(entries, plan.shards).map_batches(
-        stream._Pack(plan.packing), batch_size=None, batch_format="pyarrow", num_cpus=1
+        operators.Pack(plan.packing), batch_size=None, batch_format="pyarrow", num_cpus=1
     )
     opened = packed.map_batches(_open, batch_size=None, batch_format="pyarrow", num_cpus=0)
     return opened.repartition(target_num_rows_per_block=dealing.block_rows, strict=True)
 
 
 def _open(batch: pa.Table) -> pa.Table:
-    return pa.concat_tables([stream._from_ipc(cell) for cell in batch["rows"]])
+    return pa.concat_tables([operators.from_ipc(cell) for cell in batch["rows"]])
 
 
 def _cpu() -> float:

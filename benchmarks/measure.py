@@ -52,7 +52,9 @@ class Side:
     prepare: Callable[..., Callable[[Any], Any]]
     args: tuple[Any, ...] = ()
     cores: int = 1
-    look_every: float = MEMORY_SAMPLE_SECONDS  # seconds; a look walks the page tables of every process, and stops each
+    look_every: float = (
+        MEMORY_SAMPLE_SECONDS  # seconds; a look walks the page tables of every process, and stops each
+    )
     peak_mib: float = 0.0  # highest sum of the proportional sizes of its processes
     times: list[Time] = field(default_factory=list)
     result: Any = None  # of the last run

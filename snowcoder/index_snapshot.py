@@ -9,7 +9,7 @@ from pipelines.curation import is_claimed
 from pipelines.dedup.claim import rebuild
 from pipelines.dedup.index import Index, LocalPartitions
 from pipelines.dedup.snapshot import load_index, save_index
-from pipelines.stream import rehash_all
+from pipelines.operators import rehash_all
 from snowcoder.base import UserError
 from snowcoder.progress import say, track
 

@@ -29,7 +29,7 @@ def test_parts_run_where_their_labels_say(tmp_path: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     told = json.loads(done.stdout.splitlines()[-1])
-    stream = {part: ["curation"] for part in ("_Judge", "_Claim", "_Pack", "_Deal")}
+    stream = {part: ["curation"] for part in ("Judge", "Claim", "Pack", "Deal")}
     assert told["calm"] == stream | {"RayTrainWorker": ["training"]}
     assert told["disturbed"] == told["calm"]
     assert told["steps"] == 60

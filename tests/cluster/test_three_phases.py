@@ -40,11 +40,11 @@ def test_three_phases_by_jobs_run_where_their_labels_say(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["code"] == 0, done.stderr[-6000:]
-    packed = {"_Pack": ["curation"], "_Deal": ["curation"], "RayTrainWorker": ["training"]}
-    judged = {"_Judge": ["curation"], "_Claim": ["curation"]}
+    packed = {"Pack": ["curation"], "Deal": ["curation"], "RayTrainWorker": ["training"]}
+    judged = {"Judge": ["curation"], "Claim": ["curation"]}
     places = told["places"]
     assert places["general"] == judged | packed
-    scored = {"train_annotator": ["annotator"], "_Score": ["annotator"]}
+    scored = {"train_annotator": ["annotator"], "Score": ["annotator"]}
     assert places["continued"] == places["continued"] | packed | scored
     assert places["enhanced"] == places["enhanced"] | packed | {"vLLMEngineStageUDF": ["synthesis"]}
     for phase, steps in (("general", 40), ("continued", 16), ("enhanced", 8)):

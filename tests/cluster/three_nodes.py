@@ -7,6 +7,7 @@ process, as it starts a cluster. Run by tests/cluster/test_three_nodes.py.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections import defaultdict
@@ -24,7 +25,7 @@ from train.audit import log_path
 
 ROLE = "snowcoder.io/role"
 STEPS = 60
-PARTS = ("_Judge", "_Claim", "_Pack", "_Deal", "RayTrainWorker")
+PARTS = ("Judge", "Claim", "Pack", "Deal", "RayTrainWorker")
 
 
 def recipe(source: Path) -> RunConfig:
@@ -58,11 +59,11 @@ def places() -> dict[str, list[str]]:
     found = defaultdict(set)
     for one in list_actors(detail=True, limit=10_000):
         for part in PARTS:
-            if part in one.class_name and one.node_id:
+            if re.search(rf"\b{part}\b", one.class_name) and one.node_id:
                 found[part].add(roles[one.node_id])
     for one in list_tasks(detail=True, limit=10_000):
         for part in PARTS:
-            if part in (one.name or "") and one.node_id and one.type == "NORMAL_TASK":
+            if re.search(rf"\b{part}\b", one.name or "") and one.node_id and one.type == "NORMAL_TASK":
                 found[part].add(roles[one.node_id])
     return {part: sorted(on) for part, on in found.items()}
 

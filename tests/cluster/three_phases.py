@@ -7,6 +7,7 @@ process, as it starts a cluster. Run by tests/cluster/test_three_phases.py.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -23,12 +24,12 @@ from tests.corpora import write_repositories
 ROOT = Path(__file__).parents[2]
 ROLE, GPU = "snowcoder.io/role", "ray.io/accelerator-type"
 PARTS = (
-    "_Judge",
-    "_Claim",
+    "Judge",
+    "Claim",
     "train_annotator",
-    "_Score",
-    "_Pack",
-    "_Deal",
+    "Score",
+    "Pack",
+    "Deal",
     "RayTrainWorker",
     "vLLMEngineStageUDF",
 )
@@ -74,7 +75,7 @@ def places() -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for job, title, node in ran:
         for part in PARTS:
-            if job in phases and node and part in (title or ""):
+            if job in phases and node and re.search(rf"\b{part}\b", title or ""):
                 found[phases[job]][part].add(nodes[node])
     return {phase: {part: sorted(on) for part, on in parts.items()} for phase, parts in found.items()}
 

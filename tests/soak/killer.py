@@ -20,9 +20,9 @@ import psutil
 # kind of victim -> what its process is called: the beginning of its command line, or the program's own name
 TITLES: dict[str, tuple[str, ...]] = {
     "training worker": ("ray::RayTrainWorker",),
-    "claim actor": ("ray::MapWorker(MapBatches(_Claim))",),
-    "deal actor": ("ray::MapWorker(MapBatches(_Deal))",),
-    "judge or pack task": ("ray::MapBatches(_Judge)", "ray::MapBatches(_Pack)"),
+    "claim actor": ("ray::MapWorker(MapBatches(Claim))",),
+    "deal actor": ("ray::MapWorker(MapBatches(Deal))",),
+    "judge or pack task": ("ray::MapBatches(Judge)", "ray::MapBatches(Pack)"),
     "index partition": ("ray::Partition", "ray::index-"),
     "split coordinator": ("ray::SplitCoordinator",),
     "train controller": ("ray::TrainController",),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines import stream
+from pipelines import operators, stream
 from pipelines.dedup.config import DedupConfig
 from pipelines.ledger import Ledger
 from pipelines.phases.corpus import Corpus, curate
@@ -57,7 +57,7 @@ def run(made: Corpus, tasks: int, judge: type, monkeypatch) -> dict[str, list]:
     context = DataContext.get_current()
     before = context.execution_options.resource_limits
     context.execution_options.resource_limits = ExecutionResources(cpu=tasks)
-    monkeypatch.setattr(stream, "_Judge", judge)
+    monkeypatch.setattr(stream, "Judge", judge)
     try:
         assert list(curate(made)) == [shard.shard for shard in made.shards]
     finally:
@@ -70,7 +70,7 @@ def quiet(source, tmp_path_factory, ray_session):
     made = curation_corpus(source, tmp_path_factory.mktemp("quiet"))
     assert len(made.shards) > SLOTS + 2
     with pytest.MonkeyPatch.context() as patch:
-        found = run(made, 1, stream._Judge, patch)
+        found = run(made, 1, operators.Judge, patch)
     reasons = {row["reason"] for rows in found["claim"] for row in rows}
     assert {None, "exact_duplicate"} <= reasons
     return found
@@ -82,7 +82,7 @@ def test_random_delays_and_deaths(tasks, quiet, source, tmp_path, monkeypatch, r
     folder = str(tmp_path / "deaths")
     os.mkdir(folder)
 
-    class Disturbed(stream._Judge):
+    class Disturbed(operators.Judge):
         def __call__(self, batch: pa.Table) -> pa.Table:
             shard = Shard.from_json(batch["descriptor"][0].as_py()).shard
             time.sleep(random.Random(shard * 10 + tasks).uniform(0, 0.5))
@@ -106,7 +106,7 @@ def test_the_lowest_shards_task_dies_while_every_slot_is_taken(
     folder = str(tmp_path / "started")
     os.mkdir(folder)
 
-    class LowestDies(stream._Judge):
+    class LowestDies(operators.Judge):
         def __call__(self, batch: pa.Table) -> pa.Table:
             shard = Shard.from_json(batch["descriptor"][0].as_py()).shard
             attempts = len([name for name in os.listdir(folder) if name.startswith(f"{shard}-")])
