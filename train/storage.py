@@ -27,6 +27,7 @@ _HOPELESS = ("NO_SUCH_BUCKET", "ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between tries
+_HICCUP = 5.0  # seconds that a first look at a store is tried again
 
 
 class Storage:
@@ -140,7 +141,8 @@ class Storage:
 
     def check_writable(self) -> None:
         """Write and read one small object: what is wrong with a store shows now and not at the first checkpoint."""
-        impatient = Storage(self.root, patience=0.0)
+        # Not at the first lost connection: no more than a few seconds, though, for what will not get better.
+        impatient = Storage(self.root, patience=min(self.patience, _HICCUP))
         impatient.write(".writable", b"yes")
         if impatient.read(".writable") != b"yes":
             raise UserError(f"{self.root}: what is written there cannot be read back; choose another store")

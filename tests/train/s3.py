@@ -75,6 +75,12 @@ class Throttle:
             return "pass"
 
 
+_HOPS = (
+    "transfer-encoding",
+    "connection",
+    "content-length",
+    "expect",
+)  # of one connection, not of the message
 _SLOW_DOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"""
 
@@ -87,21 +93,32 @@ def throttled(server: Server, throttle: Throttle) -> Iterator[int]:
         protocol_version = "HTTP/1.1"
 
         def relay(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self._body()
             fate = throttle.next()
             if fate == "slow down":
                 self._answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN)
                 return
             behind = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            behind.request(self.command, self.path, body, dict(self.headers))
+            sent = {name: value for name, value in self.headers.items() if name.lower() not in _HOPS}
+            behind.request(self.command, self.path, body, sent)
             found = behind.getresponse()
             data = found.read()
-            left_out = ("transfer-encoding", "connection", "content-length")
-            headers = {name: value for name, value in found.getheaders() if name.lower() not in left_out}
+            headers = {name: value for name, value in found.getheaders() if name.lower() not in _HOPS}
             if self.command == "HEAD":
                 headers["Content-Length"] = found.getheader("Content-Length") or "0"
             self._answer(found.status, headers, data, half=fate == "cut")
             behind.close()
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+            return b"".join(parts)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = relay
 
@@ -111,10 +128,7 @@ def throttled(server: Server, throttle: Throttle) -> Iterator[int]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data[: len(data) // 2] if half else data)
-            if half:
-                self.wfile.flush()
-                self.connection.shutdown(socket.SHUT_RDWR)
-                self.close_connection = True
+            self.close_connection = half
 
         def log_message(self, *_: object) -> None:
             pass
