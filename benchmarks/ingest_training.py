@@ -21,6 +21,7 @@ from pipelines.phases.general import general
 from pipelines.sequences.deal import Dealing
 from pipelines.stream import Plan, training_stream
 from train.config import ModelConfig, ScheduleConfig, TrainConfig
+from train.deal import dealing
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -35,10 +36,10 @@ class Flow:
     cpu: float  # processor seconds of this process and all of Ray's, from before the stream's start
 
 
-def streamed(plan: Plan, dealing: Dealing, ordered: bool) -> Flow:
+def streamed(plan: Plan, dealt: Dealing, ordered: bool) -> Flow:
     """The replay into nothing. Not ordered: the same packed entries in whatever order they come, not dealt."""
     before = _cpu()
-    dataset = training_stream(plan, dealing, 0, 1 << 40) if ordered else _free(plan, dealing)
+    dataset = training_stream(plan, dealt, 0, 1 << 40) if ordered else _free(plan, dealt)
     dataset.context.execution_options.preserve_order = ordered
     # From the start on: with the interleaver's window, an ordered stream packs that many entries before its first row.
     # What starting the operators takes is in both sides.
@@ -48,13 +49,13 @@ def streamed(plan: Plan, dealing: Dealing, ordered: bool) -> Flow:
     return Flow(tokens, time.perf_counter() - start, _cpu() - before)
 
 
-def _free(plan: Plan, dealing: Dealing) -> Dataset:
+def _free(plan: Plan, dealt: Dealing) -> Dataset:
     entries = [(number, *entry) for number, entry in enumerate(plan.order.entries())]
     packed = stream._entries(entries, plan.shards).map_batches(
         operators.Pack(plan.packing), batch_size=None, batch_format="pyarrow", num_cpus=1
     )
     opened = packed.map_batches(_open, batch_size=None, batch_format="pyarrow", num_cpus=0)
-    return opened.repartition(target_num_rows_per_block=dealing.block_rows, strict=True)
+    return opened.repartition(target_num_rows_per_block=dealt.block_rows, strict=True)
 
 
 def _open(batch: pa.Table) -> pa.Table:
@@ -94,14 +95,7 @@ def through_the_system(made: Corpus, cfg: TrainConfig, steps: int, run_dir: Path
     plan = general(made, 4)
 
     def rows(position: int, stop: int, workers: int) -> Dataset:
-        dealing = Dealing(
-            global_batch=cfg.global_batch,
-            world_size=workers,
-            batches=cfg.group,
-            seq_len=cfg.seq_len,
-            held_back=cfg.prefetch_steps,
-        )
-        return training_stream(plan, dealing, position, stop)
+        return training_stream(plan, dealing(cfg, workers), position, stop)
 
     fingerprint = position_fingerprint(plan, cfg.global_batch)
     fit(cfg, "general", rows, run_dir, total_steps=steps, fingerprint=fingerprint)

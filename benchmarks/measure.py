@@ -52,9 +52,8 @@ class Side:
     prepare: Callable[..., Callable[[Any], Any]]
     args: tuple[Any, ...] = ()
     cores: int = 1
-    look_every: float = (
-        MEMORY_SAMPLE_SECONDS  # seconds; a look walks the page tables of every process, and stops each
-    )
+    # Seconds between looks at the memory. A look walks the page tables of every process, and holds each up.
+    look_every: float = MEMORY_SAMPLE_SECONDS
     peak_mib: float = 0.0  # highest sum of the proportional sizes of its processes
     times: list[Time] = field(default_factory=list)
     result: Any = None  # of the last run

@@ -72,7 +72,7 @@ def prepare_ours(directory: str, rounds: int):
     from pipelines.synthesis.generate import generate
     from pipelines.synthesis.models import default_cache, generator_path
     from pipelines.synthesis.requests import Plan
-    from pipelines.synthesis.vllm_engine import VllmEngine, _tokenizer
+    from pipelines.synthesis.vllm_engine import VllmEngine, tokenizer_of
 
     model = generator_path(GENERATOR, default_cache())
 
@@ -81,7 +81,7 @@ def prepare_ours(directory: str, rounds: int):
 
         def load(self, chunk: int) -> pa.Table:
             # In a run the next chunks' workers are warm while the engine is busy; here they must not be started late.
-            _tokenizer(str(model))
+            tokenizer_of(str(model))
             while chunk and not (self.directory / f"go-{chunk}").exists():
                 time.sleep(0.002)
             return super().load(chunk)

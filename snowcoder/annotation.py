@@ -104,11 +104,12 @@ class Annotation:
             train_annotator,
             good,
             self._fresh(self._negatives(good), good["text"]),
-            self._placed,
+            self.config,
             self.directory,
             unseen=self._unseen,
             measure=self._measure(good["text"]),
             about={"key": self.key, "noise": noise, "sources": report.sources},
+            labels=self.run.config.ray.labels.annotator,
         )
 
     def _regression(self) -> AnnotatorMetrics:
@@ -118,17 +119,13 @@ class Annotation:
             train_regression,
             documents,
             target,
-            self._placed,
+            self.config,
             self.directory,
             unseen=self._unseen,
             measure=self._measure(pa.chunked_array([], pa.large_string())),
             about={"key": self.key, "noise": use.noise, "labels": use},
+            labels=self.run.config.ray.labels.annotator,
         )
-
-    @property
-    def _placed(self) -> AnnotatorConfig:
-        training = self.config.training.model_copy(update={"labels": self.run.config.ray.labels.annotator})
-        return self.config.model_copy(update={"training": training})
 
     @cached_property
     def front(self) -> Front:
@@ -270,8 +267,7 @@ class Annotation:
         seen = np.flatnonzero(~self._is_unseen)
         pool = np.random.default_rng(self.config.seed).permutation(seen)
         pool = np.sort(pool[: 4 * source.max_documents or len(pool)])
-        tables = [self.front.fetch(part).select(["text", "lang"]) for part in _parts(pool, 1024)]
-        scores = where_it_scores(self.run.config, _scores, annotator, tables)
+        scores = where_it_scores(self.run.config, _scores, annotator, self.front, pool)
         least = -np.inf if source.at_least is None else (source.at_least - low) / (high - low)
         chosen = scores >= least
         if source.or_best and (source.at_least is None or not chosen.any()):
@@ -309,8 +305,10 @@ def recorded(run: Run, name: str) -> Annotation:
     return Annotation(run, _recorded_recipe(run.root / FOLDER / name))
 
 
-def _scores(annotator: Annotator, tables: list[pa.Table]) -> np.ndarray:
+def _scores(annotator: Annotator, front: Front, places: np.ndarray) -> np.ndarray:
+    """Texts are read where they are scored, a part at a time: all of them would be gigabytes."""
     scorer = annotator.open()
+    tables = (front.fetch(part) for part in _parts(places, 1024))
     return np.concatenate([scorer.score(table["text"], table["lang"]) for table in tables])
 
 

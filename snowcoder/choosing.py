@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from snowcoder.run import Run
 
 
+REALISED = "selection-realised.json"
+
+
 def choose_by(run: Run, annotator: Annotator, out: Path) -> Selection:
     """Score the shards that thresholds are set on, and write the selection of phase 2's budget to `out`."""
     config = run.config.continued
@@ -45,6 +48,8 @@ def write_realised(corpus: Corpus, annotator: Annotator, selection: Selection) -
 
     For calibrated cuts, which were set on a sample; exact ones are what was selected.
     """
+    out = Path(corpus.root) / REALISED
+    out.unlink(missing_ok=True)  # of other cuts
     if selection.mode == "exact":
         return
     ratios = bytes_per_token(corpus)
@@ -57,7 +62,7 @@ def write_realised(corpus: Corpus, annotator: Annotator, selection: Selection) -
     )
     found = realised(scored, selection, sum(shard.bytes for shard in shards))
     record = {lang: given.model_dump(mode="json") for lang, given in found.items()}
-    write_atomically(Path(corpus.root) / "selection-realised.json", json.dumps(record, indent=1).encode())
+    write_atomically(out, json.dumps(record, indent=1).encode())
     states = [given.status for given in found.values()]
     say(
         f"{annotator.name}: gave {sum(given.tokens for given in found.values())} tokens; of {len(found)} languages "

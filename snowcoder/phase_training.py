@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.ledger import Ledger
 from pipelines.phases.corpus import check_position, position_fingerprint
-from pipelines.sequences.deal import Dealing
 from pipelines.sequences.tokenizer import load_tokenizer
 from pipelines.stream import Plan, training_stream
 from snowcoder.base import UserError
@@ -19,6 +18,7 @@ from snowcoder.model_card import link_model, packing_totals, write_card
 from snowcoder.progress import follow, quiet, say
 from train.checkpoints import checkpoint_storage, read_pointer
 from train.config import ScheduleConfig, TrainConfig
+from train.deal import dealing
 from train.export import export
 from train.trainer import fit
 from train.validation import FAILED
@@ -59,14 +59,7 @@ def train_phase(
         )
 
     def stream(position: int, stop: int, workers: int) -> Dataset:
-        dealing = Dealing(
-            global_batch=cfg.global_batch,
-            world_size=workers,
-            batches=cfg.group,
-            seq_len=cfg.seq_len,
-            held_back=cfg.prefetch_steps,
-        )
-        return training_stream(plan, dealing, position, stop)
+        return training_stream(plan, dealing(cfg, workers), position, stop)
 
     if plan.order.shuffled:
         run.curate()  # every shard's claims, in their own order

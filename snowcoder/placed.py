@@ -36,8 +36,8 @@ def where_it_scores(config: RunConfig, function: Callable[P, T], *args: P.args, 
         label_selector=labels or None,
     )(function)
     asked = task.remote(*args, **kwargs)
-    ray.wait([asked], timeout=config.train.wait_for_nodes_seconds)
-    if lacks := short_of({"CPU": settings.score_cpus, "GPU": settings.score_gpus}, labels):
+    done, _ = ray.wait([asked], timeout=config.train.wait_for_nodes_seconds)
+    if not done and (lacks := short_of({"CPU": settings.score_cpus, "GPU": settings.score_gpus}, labels)):
         ray.cancel(asked)
         raise UserError(
             f"{function.__name__}: {'; '.join(lacks)}; add such a node, or change ray.labels.annotator"

@@ -8,7 +8,25 @@ step order. A block per rank and group, not per step, keeps the split coordinato
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from pipelines.sequences.deal import Dealing
+
+if TYPE_CHECKING:
+    from train.config import TrainConfig
+
+
+def dealing(cfg: TrainConfig, workers: int) -> Dealing:
+    """What the stream must know of training to deal its rows to this many workers."""
+    return Dealing(
+        global_batch=cfg.global_batch,
+        world_size=workers,
+        batches=cfg.group,
+        seq_len=cfg.seq_len,
+        held_back=cfg.prefetch_steps,
+    )
 
 
 def rank_rows(rank: int, world_size: int, global_batch: int) -> slice:

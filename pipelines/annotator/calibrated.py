@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.annotator.config import SelectionConfig
 from pipelines.annotator.exact import merge_all
@@ -127,6 +128,8 @@ def realised(
 
 def _selected(shard: pa.Table, selection: Selection, lang: str) -> int:
     """Tokens of a histogram at or above the language's cut."""
-    names = np.asarray(shard["lang"].to_pylist(), object)
-    kept = (names == lang) & (shard["bin"].to_numpy() >= selection.languages[lang].threshold * BINS)
-    return int(shard["tokens"].to_numpy()[kept].sum())
+    kept = pc.and_(
+        pc.equal(shard["lang"], lang),
+        pc.greater_equal(shard["bin"], selection.languages[lang].threshold * BINS),
+    )
+    return pc.sum(shard["tokens"].filter(kept)).as_py() or 0

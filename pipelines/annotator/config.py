@@ -70,8 +70,6 @@ class TrainingConfig(Config):
     """Ray Train workers, which share the documents out; 0: in this process, without Ray."""
     cpus_per_worker: float = Field(1, gt=0)
     use_gpu: bool = False
-    labels: dict[str, str] = Field({}, exclude=True)
-    """Ray node labels of the workers. A run puts `ray.labels.annotator` here; no part of what is learnt."""
     validation: float = Field(0.1, ge=0, lt=0.5)
     """Share of the training groups that early stopping and calibration look at (FineWeb-Edu: 10 %)."""
     check_every: int = Field(10, ge=1)

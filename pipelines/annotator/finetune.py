@@ -8,6 +8,7 @@ calibration, languages and scoring are the same as without fine-tuning.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,16 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 
 def finetune(
-    documents: Documents, windows: Windows, head: Head, cfg: AnnotatorConfig, work: Path, out: Path
+    documents: Documents,
+    windows: Windows,
+    head: Head,
+    cfg: AnnotatorConfig,
+    work: Path,
+    out: Path,
+    labels: Mapping[str, str] | None = None,
 ) -> Path:
-    """Train encoder and head on `training.workers` workers; the encoder of the least validation loss goes to `out`.
+    """Train encoder and head on `training.workers` workers on nodes with these labels; the encoder of the least
+    validation loss goes to `out`.
 
     Each step takes `batch_windows` windows of training documents, in a seeded order, shared out over the workers;
     gradients are averaged. Without validation documents the last step counts. Raises UserError when no worker is
@@ -56,7 +64,7 @@ def finetune(
     )
     head.save(work, {})
     config = {"work": str(work), "config": cfg.model_dump(mode="json")}
-    run_on_ray(_worker, config, cfg.training, work / "finetune")
+    run_on_ray(_worker, config, cfg.training, work / "finetune", labels)
     tuned = work / "encoder"
     for name in _TOKENIZER:
         shutil.copyfile(resolve_encoder(cfg.encoder.path) / name, tuned / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,15 @@ def train_annotator(
     unseen: frozenset[str] | None = None,
     measure: Measure | None = None,
     about: dict[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> AnnotatorMetrics:
     """Train a binary annotator on `positives` against a sample of `negatives`; write `head.safetensors` and
     `metrics.json`.
 
     Both tables have `text`, `group` and `lang`. Nobody checks here for benchmarks: positives come clean from
     `load_positives`, negatives from the kept corpus. `unseen`: groups of negatives that are held out; None: a share
-    of them. `about`: more fields of the metrics. The head that is measured is the head that is kept. Raises UserError
+    of them. `about`: more fields of the metrics. `labels`: of the nodes whose workers
+    fit the heads. The head that is measured is the head that is kept. Raises UserError
     when a class has fewer than two groups, or no negative is in a positive's language.
     """
     good_held = split(hashed(positives["group"].to_pylist(), cfg.seed), cfg.held_out, "positives")
@@ -74,7 +77,7 @@ def train_annotator(
     documents = _documents(
         table, good[:, None].astype(np.float64), good, np.concatenate([good_held, other_held]), cfg
     )
-    return _train(documents, cfg, out_dir, measure, about or {})
+    return _train(documents, cfg, out_dir, measure, about or {}, labels)
 
 
 def train_regression(
@@ -86,6 +89,7 @@ def train_regression(
     unseen: frozenset[str] | None = None,
     measure: Measure | None = None,
     about: dict[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> AnnotatorMetrics:
     """Train a regression on documents (`text`, `group`, `lang`) and their labels `target`, float [n, outputs] in
     [0, 1]; the rest as `train_annotator`. "Good" is a mean label of the middle of the scale or more; where that
@@ -100,7 +104,7 @@ def train_regression(
     else:
         held_out = np.isin(np.array(group, object), list(unseen))
     table = labelled.select(_TRAINING.names).cast(_TRAINING)
-    return _train(_documents(table, target, good, held_out, cfg), cfg, out_dir, measure, about or {})
+    return _train(_documents(table, target, good, held_out, cfg), cfg, out_dir, measure, about or {}, labels)
 
 
 _TRAINING = pa.schema([("text", pa.large_string()), ("lang", pa.string()), ("group", pa.string())])
@@ -123,7 +127,12 @@ def _documents(
 
 
 def _train(
-    documents: Documents, cfg: AnnotatorConfig, out_dir: Path, measure: Measure | None, about: dict[str, Any]
+    documents: Documents,
+    cfg: AnnotatorConfig,
+    out_dir: Path,
+    measure: Measure | None,
+    about: dict[str, Any],
+    labels: Mapping[str, str] | None,
 ) -> AnnotatorMetrics:
     work = (out_dir / _WORK).resolve()
     shutil.rmtree(work, ignore_errors=True)
@@ -134,16 +143,16 @@ def _train(
     embed_seconds = time.perf_counter() - start
 
     start = time.perf_counter()
-    found = _fit(documents, windows, embeddings, cfg, work)
+    found = _fit(documents, windows, embeddings, cfg, work, labels)
     if cfg.training.finetune.enabled:
         from pipelines.annotator.finetune import finetune
 
-        directory = finetune(documents, windows, found.head, cfg, work, out_dir / ENCODER)
+        directory = finetune(documents, windows, found.head, cfg, work, out_dir / ENCODER, labels)
         cfg = with_encoder(cfg, out_dir)
         assert str(directory) == cfg.encoder.path
         encoder = Encoder(cfg.encoder)
         embeddings = encoder.embed(windows)
-        found = _fit(documents, windows, embeddings, cfg, work)
+        found = _fit(documents, windows, embeddings, cfg, work, labels)
     head, heat, log_losses, errors = _calibrated(found.head, documents, windows, embeddings)
     train_seconds = time.perf_counter() - start
     head.save(out_dir, identity(cfg))
@@ -198,7 +207,12 @@ def with_encoder(cfg: AnnotatorConfig, directory: Path) -> AnnotatorConfig:
 
 
 def _fit(
-    documents: Documents, windows: Windows, embeddings: np.ndarray, cfg: AnnotatorConfig, work: Path
+    documents: Documents,
+    windows: Windows,
+    embeddings: np.ndarray,
+    cfg: AnnotatorConfig,
+    work: Path,
+    labels: Mapping[str, str] | None,
 ) -> Fitted:
     """Every window is an example with its document's label; a document weighs 1, whatever its windows."""
     names = _own_heads(documents, cfg)
@@ -221,7 +235,7 @@ def _fit(
         return Part(examples, own[at], own_weight[at] / counts)
 
     problem = Problem(cfg.task, names, part(documents.training), part(documents.validation))
-    return fit(problem, cfg.head, cfg.training, work)
+    return fit(problem, cfg.head, cfg.training, work, labels)
 
 
 def _own_heads(documents: Documents, cfg: AnnotatorConfig) -> tuple[str, ...]:

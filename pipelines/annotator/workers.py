@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,14 @@ class Fitted:
     best_step: int
 
 
-def fit(problem: Problem, cfg: HeadConfig, training: TrainingConfig, folder: Path) -> Fitted:
-    """The shared head, and from it the languages' own, on `training.workers` workers.
+def fit(
+    problem: Problem,
+    cfg: HeadConfig,
+    training: TrainingConfig,
+    folder: Path,
+    labels: Mapping[str, str] | None = None,
+) -> Fitted:
+    """The shared head, and from it the languages' own, on `training.workers` workers on nodes with these labels.
 
     `folder` is on storage that all nodes share, absent or a leftover; the caller removes it. Raises UserError when
     training fails.
@@ -67,7 +74,7 @@ def fit(problem: Problem, cfg: HeadConfig, training: TrainingConfig, folder: Pat
     _write(problem, folder)
     run_on_ray(
         _worker, {"folder": str(folder), "head": cfg.model_dump(), "training": training.model_dump()},
-        training, folder,
+        training, folder, labels,
     )  # fmt: skip
     head, about = Head.load(folder)
     return Fitted(head, **about)
@@ -94,8 +101,15 @@ def fit_share(
     return Fitted(Head(shared.linear, problem.task, own), shared.steps, shared.best_step)
 
 
-def run_on_ray(worker: Any, config: dict[str, Any], training: TrainingConfig, folder: Path) -> None:
-    """Run `worker(config)` on `training.workers` Ray Train workers. Raises UserError when it fails twice."""
+def run_on_ray(
+    worker: Any,
+    config: dict[str, Any],
+    training: TrainingConfig,
+    folder: Path,
+    labels: Mapping[str, str] | None,
+) -> None:
+    """Run `worker(config)` on `training.workers` Ray Train workers, on nodes with these labels. Raises UserError when
+    it fails twice."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -108,7 +122,7 @@ def run_on_ray(worker: Any, config: dict[str, Any], training: TrainingConfig, fo
             num_workers=training.workers,
             use_gpu=training.use_gpu,
             resources_per_worker={"CPU": training.cpus_per_worker, **gpu},
-            label_selector=training.labels or None,
+            label_selector=dict(labels) if labels else None,
         ),
         run_config=RunConfig(
             name="fit",

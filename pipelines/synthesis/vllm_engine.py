@@ -137,7 +137,7 @@ def _questions(
     row from it."""
     for chunk, answered in work:
         rows = [
-            {"chunk": chunk, **_question(row, _tokenizer(str(model)), max_model_len)}
+            {"chunk": chunk, **_question(row, tokenizer_of(str(model)), max_model_len)}
             for row in plan.load(chunk).to_pylist()
             if row["ordinal"] not in answered
         ]
@@ -209,7 +209,7 @@ def _answer(row: dict[str, Any]) -> Answer:
 
 
 @lru_cache(maxsize=2)
-def _tokenizer(model: str) -> Any:
+def tokenizer_of(model: str) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -221,7 +221,7 @@ def _tokenizer(model: str) -> Any:
 def _stop_tokens(model: Path) -> frozenset[int]:
     """Tokens that end a text: the end of sequence of the tokenizer and of the generation config, as in
     vLLM."""
-    ids = {_tokenizer(str(model)).eos_token_id}
+    ids = {tokenizer_of(str(model)).eos_token_id}
     path = model / "generation_config.json"
     if path.is_file():
         configured = json.loads(path.read_text()).get("eos_token_id")

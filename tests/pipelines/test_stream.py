@@ -168,6 +168,8 @@ def test_what_a_cut_from_a_sample_gave_in_the_whole_stream_is_recorded(live):
         chosen = table["score"].to_numpy() >= selection.languages["Python"].threshold
         given += int(tokens_of(table, ratios)[chosen].sum())
     assert found["tokens"] == given
+    write_realised(made, annotator, choose(made, annotator, unique_tokens=20_000))
+    assert not (made.root / "selection-realised.json").exists()  # exact: what was selected is what is given
     assert (found["filled_after"] is None) == (given < found["target_tokens"]) == (found["status"] == "short")
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
-from pipelines.curation import is_claimed
+from pipelines.phases.general import general
 from snowcoder.config import RunConfig
 from snowcoder.run import Run
 
@@ -96,7 +96,10 @@ def main(root: Path) -> None:
         for path in (root / "run").rglob("*")
         if path.is_file() and "ray" not in path.relative_to(root / "run").parts and "model" not in path.parts
     ]
-    judged = [shard for shard in run.corpus.shards if is_claimed(shard, run.corpus.curation)]
+    plan = general(
+        run.corpus, 1
+    )  # judging is far ahead of training; what was packed, training has seen or waited for
+    packed = [shard for shard in run.corpus.shards if plan.packing.count(shard) is not None]
     print(
         json.dumps(
             {
@@ -105,7 +108,7 @@ def main(root: Path) -> None:
                 "spilled": store.spilled_bytes_total,
                 "written": sum(path.stat().st_size for path in written),
                 "steps": summary["steps"],
-                "streamed": sum(shard.bytes for shard in judged),
+                "streamed": sum(shard.bytes for shard in packed),
                 "seconds": summary["wall_seconds"],
             }
         )

@@ -25,6 +25,7 @@ from snowcoder.annotator_table import comparison
 from snowcoder.base import UserError
 from snowcoder.cli import cli
 from snowcoder.config import load_config
+from snowcoder.placed import where_it_scores
 from snowcoder.run import Run
 from tests.snowcoder.judged_run import LEAK
 
@@ -179,6 +180,18 @@ def test_on_a_labelled_node_it_learns_the_same(annotation, run, source, ray_sess
         assert heads[0].keys() == heads[1].keys()
         assert all(np.array_equal(tensor, heads[1][name]) for name, tensor in heads[0].items())
         shutil.rmtree(other.directory)
+
+
+def test_what_the_user_must_mend_comes_back_from_the_node_as_it_was_said(source, ray_session):
+    def refuse() -> None:
+        raise UserError("nothing at good.jsonl; put it there")
+
+    [node] = ray_session.nodes()
+    placed = load_config(source / "run.yaml", (f"ray.labels.annotator={{ray.io/node-id: {node['NodeID']}}}",))
+    with pytest.raises(UserError) as refused:
+        where_it_scores(placed, refuse)
+    assert type(refused.value) is UserError
+    assert str(refused.value) == "nothing at good.jsonl; put it there"
 
 
 def test_fetched_texts_are_those_of_the_index(annotation):

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "tests" / "programs" / "nodes.py"
+from tests.programs.alone import told_by
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(2400)
 def test_an_elastic_phase_follows_its_nodes(tmp_path: Path) -> None:
-    temporary = tempfile.mkdtemp(prefix="k", dir="/tmp")  # Ray's sockets need a short path
-    try:
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM), str(tmp_path)],
-            env={**os.environ, "RAY_TMPDIR": temporary, "TMPDIR": temporary, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=2300,
-        )
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found, _ = told_by("tests/programs/nodes.py", tmp_path, seconds=2300)
     print(json.dumps(found, indent=1))
     # The program has audited the order. Here: who was there when, and that only the death of a node lost steps.
     attempts = found["attempts"]

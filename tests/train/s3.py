@@ -70,7 +70,6 @@ class Throttle:
                 self.slowed += 1
                 return "slow down"
             if self.cut and self.requests % self.cut == 0:
-                self.lost += 1
                 return "cut"
             return "pass"
 
@@ -128,6 +127,7 @@ def throttled(server: Server, throttle: Throttle) -> Iterator[int]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data[: len(data) // 2] if half else data)
+            throttle.lost += half and len(data) > 1  # of an empty answer nothing is lost
             self.close_connection = half
 
         def log_message(self, *_: object) -> None:
